@@ -100,7 +100,7 @@ class TrustService:
             status = replace(
                 status,
                 registry_answered_at=registry_client.answered_at,
-                registry_call_failed=registry_client.last_call_failed,
+                registry_failure=registry_client.last_failure,
                 login_paused_for=registry_client.login_paused_for,
                 ca_file_problem=registry_client.ca_file_problem,
             )

@@ -21,6 +21,8 @@ from webhook.oci.answers import (
     FAILURE,
     MALFORMED,
     REDIRECTS,
+    REGISTRY,
+    TOKEN_SERVICE,
     compute_digest,
     find_failure,
     find_manifest_failure,
@@ -106,9 +108,11 @@ class OciClient:
         return self._calls.answered_at
 
     @property
-    def last_call_failed(self) -> bool:
-        """Whether there was no answer to the last call of the registry, or one that shows a failure."""
-        return self._calls.last_failed
+    def last_failure(self) -> str:
+        """Which service gave no answer to its last call, or one that shows a failure; empty if none."""
+        if self._calls.last_failed:
+            return REGISTRY
+        return TOKEN_SERVICE if self._tokens.last_call_failed else ""
 
     @property
     def has_login(self) -> bool:

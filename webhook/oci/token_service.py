@@ -96,6 +96,11 @@ class TokenService:
         self._rejections = 0
         """How often the login was refused."""
 
+    @property
+    def last_call_failed(self) -> bool:
+        """Whether there was no answer to the last call, or one that shows a failure."""
+        return self._calls.last_failed
+
     def fetch(self, repository: str | None, deadline: Deadline, call_limiter: CallLimiter) -> IssuedToken:
         """Return a new token to pull from a repository; ``None`` is a login without any scope.
 

@@ -203,6 +203,11 @@ class Tokens:
             self._held[repository] = _Held(issued.text, began + life)
         return issued.text
 
+    @property
+    def last_call_failed(self) -> bool:
+        """Whether the last call of the token service failed, if there is one."""
+        return self._service is not None and self._service.last_call_failed
+
     def _find_service(self, deadline: Deadline, call_limiter: CallLimiter) -> TokenService | None:
         """Return the token service, ``None`` if the registry asks for no token."""
         if not self._is_known:

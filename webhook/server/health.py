@@ -73,8 +73,8 @@ class RegistryStatus:
     credential_paused_for: float = 0.0
     registry_answered_at: float | None = None
     """When the registry API last answered, from which signatures are read."""
-    registry_call_failed: bool = False
-    """Whether the last call of the registry API failed."""
+    registry_failure: str = ""
+    """Which service failed at its last call: the registry, or its token service; empty if none."""
     login_paused_for: float = 0.0
 
 
@@ -156,8 +156,8 @@ def _describe_signatures(registry: Registry, status: RegistryStatus, now: float)
         yield f"[!] {text}, login paused for {status.login_paused_for:.0f} s"
     elif registry.is_enterprise and status.breaker_open:
         yield f"[!] {text}, circuit breaker open after failures"
-    elif status.registry_call_failed:
-        yield f"[!] {text}, the last call failed"
+    elif status.registry_failure:
+        yield f"[!] {text}, the last call of {status.registry_failure} failed"
     else:
         yield f"[+] {text}"
     for key in registry.signing_keys:

@@ -258,9 +258,11 @@ class RegistryQueue:
     ) -> TrustRecord:
         if not self.breaker.admit(deadline.remaining()):
             raise RegistryUnavailable(f"{self._name} did not answer repeatedly; the circuit breaker is open")
+        cause = ""
         try:
             record = self._source.fetch(pending.query, deadline, reservation)
         except TrustLookupError as error:
+            cause = error.detail
             self._update_breaker(error, reservation)
             if isinstance(error, Throttled) and error.fault is Fault.REGISTRY:
                 self._back_off(error)
@@ -273,19 +275,22 @@ class RegistryQueue:
             self.limiter.reset_backoff()
             return record
         finally:
-            self._report_breaker()
+            self._report_breaker(cause)
 
-    def _report_breaker(self) -> None:
-        """Record a changed state of the circuit breaker; log that it opened or closed, but not each probe."""
+    def _report_breaker(self, cause: str) -> None:
+        """Record a changed state of the circuit breaker; log that it opened or closed, but not each probe.
+
+        ``cause`` is the failure that changed it.
+        """
         state, before = self.breaker.state, self._reported
         if state is before:
             return
         self._reported = state
         self._recorder.breaker_changed(self._name, state.value)
         if before is BreakerState.CLOSED:
-            logger.warning("%s: the circuit breaker is open: SWR did not answer repeatedly", self._name)
+            logger.warning("%s: the circuit breaker is open after repeated failures: %s", self._name, cause)
         elif state is BreakerState.CLOSED:
-            logger.info("%s: the circuit breaker is closed: SWR answers again", self._name)
+            logger.info("%s: the circuit breaker is closed: lookups are answered again", self._name)
 
     def _back_off(self, failure: Throttled) -> None:
         """Back off for all registries of the account."""

@@ -12,6 +12,7 @@ from tests.support.registries import (
     OPEN,
     Answer,
     ScriptedRegistry,
+    grant,
     guarded_login,
     refuse,
     registry_at,
@@ -172,7 +173,7 @@ def test_state_for_probes() -> None:
     assert (client.answered_at, client.login_paused_for, client.ca_file_problem) == (None, 0.0, "")
     manifest(client)
     assert client.answered_at is not None
-    assert not client.last_call_failed
+    assert client.last_failure == ""
 
 
 @pytest.mark.parametrize(
@@ -186,11 +187,24 @@ def test_failed_call_is_visible_to_probes(failure: Answer) -> None:
     for _ in range(2):
         with pytest.raises(TrustLookupError):
             manifest(client)
-        states.append(client.last_call_failed)
+        states.append(client.last_failure)
     transport.script({TAG: FOUND})
     manifest(client)
-    states.append(client.last_call_failed)
-    assert states == [True, True, False]
+    states.append(client.last_failure)
+    assert states == ["the registry", "the registry", ""]
+
+
+def test_failed_token_service_is_visible_to_probes() -> None:
+    """The registry itself answers, or is not even called, while it is the token service that fails."""
+    down = respond(503, b"")
+    transport = ScriptedRegistry({TAG: FOUND, "token shop/web": down, "token": down})
+    client = scripted_client(transport)
+    with pytest.raises(TrustLookupError):
+        manifest(client)
+    assert client.last_failure == "the token service"
+    transport.script({"token shop/web": grant(), "token": grant()})
+    manifest(client)
+    assert client.last_failure == ""
 
 
 def test_failure_of_one_image_is_not_visible_to_probes() -> None:
@@ -199,7 +213,7 @@ def test_failure_of_one_image_is_not_visible_to_probes() -> None:
     client = scripted_client(transport)
     with pytest.raises(TrustLookupError):
         manifest(client)
-    assert not client.last_call_failed
+    assert client.last_failure == ""
 
 
 def test_refused_login_is_visible_to_probes() -> None:

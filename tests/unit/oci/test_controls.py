@@ -113,7 +113,7 @@ def test_outage_of_pages_is_visible_to_probes(probe: Answer) -> None:
     client = warm_client(transport, "team/app", "shop/web")
     transport.script({TAG: PAGE, PROBE: probe})
     said(client)
-    assert client.last_call_failed is (probe is PAGE)
+    assert client.last_failure == ("the registry" if probe is PAGE else "")
 
 
 def test_token_of_control_request_is_kept() -> None:

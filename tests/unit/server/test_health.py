@@ -154,17 +154,22 @@ def signed(*keys: SigningKey, **values: Any) -> Registry:
     [
         ({"registry_answered_at": NOW - 7}, "[+] {}", "[+] {}: last answered 7 s ago"),
         (
-            {"registry_answered_at": NOW - 89, "registry_call_failed": True, "breaker_open": True},
+            {"registry_answered_at": NOW - 89, "registry_failure": "the registry", "breaker_open": True},
             "[!] {}, circuit breaker open after failures",
-            "[!] {}: last answered 89 s ago, the last call failed",
+            "[!] {}: last answered 89 s ago, the last call of the registry failed",
         ),
         (
-            {"login_paused_for": 412.0, "registry_call_failed": True},
+            {"registry_answered_at": NOW - 9, "registry_failure": "the token service"},
+            "[+] {}",
+            "[!] {}: last answered 9 s ago, the last call of the token service failed",
+        ),
+        (
+            {"login_paused_for": 412.0, "registry_failure": "the token service"},
             "[+] {}",
             "[!] {}: has not answered yet, login paused for 412 s",
         ),
     ],
-    ids=["works", "only the registry API fails", "login refused"],
+    ids=["works", "only the registry API fails", "its token service fails", "login refused"],
 )
 def test_registry_api_has_a_line_of_its_own(status: dict[str, Any], swr: str, registry_api: str) -> None:
     """The circuit breaker is for both APIs of a registry, so that it does not show which of them fails."""

@@ -121,7 +121,10 @@ def test_opening_and_closing_of_breaker_are_logged_once(caplog: pytest.LogCaptur
     assert logged() == []
     look_up()
     assert logged() == [
-        (logging.WARNING, "swr.test: the circuit breaker is open: SWR did not answer repeatedly")
+        (
+            logging.WARNING,
+            "swr.test: the circuit breaker is open after repeated failures: connection refused",
+        )
     ]
 
     assert look_up() == "swr.test did not answer repeatedly; the circuit breaker is open"
@@ -140,7 +143,7 @@ def test_opening_and_closing_of_breaker_are_logged_once(caplog: pytest.LogCaptur
     queue.breaker._open_until = 0.0
     look_up()
     look_up()
-    assert logged() == [(logging.INFO, "swr.test: the circuit breaker is closed: SWR answers again")]
+    assert logged() == [(logging.INFO, "swr.test: the circuit breaker is closed: lookups are answered again")]
 
 
 def fail_once(failure: TrustLookupError, *, earlier_failures: int) -> RegistryQueue:
