@@ -66,7 +66,6 @@ ELSEWHERE = {
     "admission/time_slices": "unit/admission/test_evaluator",
     "admission/objects": "unit/admission/test_kubernetes_fields",
     "app/audit_rounds": "unit/app/test_audit_process",
-    "app/cluster_features": "cluster/test_warming",
     "app/native_resolver": "unit/swr/test_resolver",
     "admission/local_checks": "unit/admission/test_evaluator",
     "admission/mutation": "unit/admission/test_mutator",

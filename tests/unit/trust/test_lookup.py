@@ -378,9 +378,8 @@ def test_local_and_image_faults_do_not_open_breaker(
 ) -> None:
     """Fault B4: they say nothing about the endpoint. Only failures of SWR are retried."""
     asked = Asked({}, lookup=LookupSettings(calls_per_second=1000.0, retries=1))
-    for index in range(20):
-        asked.source.facts[f"shop/odd-{index}:1"] = error("x", fault=fault)
-        asked.look_up(question(f"shop/odd-{index}:1"))
+    asked.source.facts = {f"shop/odd-{index}:1": error("x", fault=fault) for index in range(20)}
+    asked.look_up(*map(question, asked.source.facts))
     is_repeated = error is RegistryUnavailable and fault is Fault.IMAGE
     assert len(asked.source.asked) == (40 if is_repeated else 20)
     asked.source.facts[IMAGE] = TrustStatus.TRUSTED
