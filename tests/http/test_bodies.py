@@ -192,7 +192,8 @@ def test_many_image_reviews_waiting_for_swr_stay_within_memory_limit(
         assert server.validate(SMALL)["allowed"]
         emulator.set_latency(9.0)
         with BackgroundReviews(server) as beside:
-            answers = send_concurrently(server, iter(bodies), count, "18s")
+            # They wait for so long that all of them are there at the same time, also on a slow machine.
+            answers = send_concurrently(server, iter(bodies), count, "28s")
     beside.check(prompt=10.0)  # SWR takes 9 s, and 1,490 threads of this process must run, too
     assert len(answers) == count
     assert {(answer["uid"], answer["allowed"]) for answer in answers} == {(UID, False)}
