@@ -52,6 +52,21 @@ def fetch(asked: TokenService, repository: str | None = "shop/web") -> str:
         return f"{error.reason}, {error.fault}: {error.detail}"
 
 
+def fetch_together(asked: TokenService, repositories: Sequence[str]) -> list[str]:
+    """Fetch tokens for several repositories at the same time, and describe the results."""
+    said: list[str] = []
+
+    def work(repository: str) -> None:
+        said.append(fetch(asked, repository))
+
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in repositories]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    return said
+
+
 def test_request_has_service_scope_and_login() -> None:
     """Docker's token authentication; the right to pull from one repository is all that is asked for."""
     transport = ScriptedRegistry()
@@ -140,18 +155,11 @@ def test_login_that_is_revoked_fails_once_for_each_request_on_its_way() -> None:
     """One control request is enough for all of them."""
     names = [f"shop/x{number}" for number in range(5)]
     transport = ScriptedRegistry({"token": NO, **{f"token {name}": NO for name in names}})
-    asked, said = service(transport, guarded_login()), list[str]()
+    asked = service(transport, guarded_login())
     assert fetch(asked).startswith("token")
     all_sent = threading.Barrier(len(names))
     transport.on_send = lambda name: all_sent.wait(10) if " " in name else None
-    threads = [
-        threading.Thread(target=lambda name=name: said.append(fetch(asked, name)), daemon=True)
-        for name in names
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    said = fetch_together(asked, names)
     refused = "unauthorized, registry: the token service answered 401 UNAUTHORIZED: it refuses the login"
     assert said == [refused] * 5
     assert transport.sent.count("token") == 1
@@ -163,18 +171,11 @@ def test_refused_repositories_do_not_wait_for_each_other() -> None:
     """
     names = [f"nobody/x{number}" for number in range(20)]
     transport = ScriptedRegistry({f"token {name}": NO for name in names})
-    asked, said = service(transport, guarded_login()), list[str]()
+    asked = service(transport, guarded_login())
     assert fetch(asked).startswith("token")
     all_refused = threading.Barrier(len(names))
     transport.on_send = lambda name: all_refused.wait(10) if " " in name else time.sleep(0.2)
-    threads = [
-        threading.Thread(target=lambda name=name: said.append(fetch(asked, name)), daemon=True)
-        for name in names
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
+    said = fetch_together(asked, names)
     assert len(said) == len(names)
     assert all(text.startswith("forbidden, image") for text in said)
     assert transport.sent.count("token") <= 2

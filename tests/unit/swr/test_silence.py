@@ -229,18 +229,23 @@ def test_late_probe_does_not_wait_for_control_request_of_earlier_call(
     assert endpoint.controls[:2] == [0.1, 0.35]
 
 
+def lose(number: int, hang: Callable[[Deadline], None]) -> Callable[[Deadline], None]:
+    """Return a control request of which one gets no answer, counted from 0."""
+    numbers = itertools.count()
+
+    def send(deadline: Deadline) -> None:
+        if next(numbers) == number:
+            hang(deadline)
+
+    return send
+
+
 @pytest.mark.parametrize("lost", range(4))
 def test_single_lost_control_request_of_late_calls_is_not_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None], lost: int
 ) -> None:
     """Fault B4: the same for calls that begin at any moment of their lookups."""
-    numbers = itertools.count()
-
-    def lose_one(deadline: Deadline) -> None:
-        if next(numbers) == lost:
-            hang(deadline)
-
-    endpoint = Endpoint(clock, lose_one)
+    endpoint = Endpoint(clock, lose(lost, hang))
     calls = [endpoint.later(number * 0.1, late(endpoint, number % 11 / 20)) for number in range(60)]
     assert not any(end.startswith("registry") for end in endpoint.run(*calls))
 
@@ -257,13 +262,7 @@ def test_single_lost_control_request_is_not_outage(
     clock: VirtualTime, hang: Callable[[Deadline], None], lost: int
 ) -> None:
     """Fault B4: an answer may get lost, and an author may keep names in flight until that happens."""
-    numbers = itertools.count()
-
-    def lose_one(deadline: Deadline) -> None:
-        if next(numbers) == lost:
-            hang(deadline)
-
-    endpoint = Endpoint(clock, lose_one)
+    endpoint = Endpoint(clock, lose(lost, hang))
     calls = [endpoint.later(number * 0.1, endpoint.call) for number in range(60)]
     assert endpoint.run(*calls) == [ANSWERS_OTHERS] * 60
 
