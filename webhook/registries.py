@@ -101,6 +101,11 @@ class SignatureSettings:
         return tuple(key for key in self.keys if key.content)
 
     @property
+    def missing(self) -> int:
+        """How many more keys must count before an image can be trusted."""
+        return max(0, self.threshold - len(self.counting))
+
+    @property
     def reads_all(self) -> bool:
         """Whether no signatures suffice, so that all of them are read, as a survey does."""
         return self.threshold > len(self.keys)

@@ -169,8 +169,7 @@ class Messages:
     def _key(self, item: ImageResult) -> str:
         finding, reason = item.check.finding, item.check.reason
         if finding is Finding.UNTRUSTED and reason:
-            settings = self._signatures_for(item)
-            reason = reason if len(settings.counting) >= settings.threshold else "no-keys"
+            reason = "no-keys" if self._signatures_for(item).missing else reason
         elif finding in (Finding.UNTRUSTED, Finding.MISSING):
             reason = _how_named(item)
         elif finding is Finding.DIGEST_MISMATCH and self._pins(item.rule):

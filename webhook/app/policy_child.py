@@ -16,17 +16,18 @@ from gevent.monkey import get_original
 from webhook.errors import ConfigError
 from webhook.policy.files import read_file
 from webhook.policy.model import Policy
+from webhook.policy.signing_keys import no_file
 
 
-def parse_here(data: bytes, may_be_unusable: Callable[[str], bool] | None = None) -> Policy:
+def parse_here(data: bytes, may_be_unusable: Callable[[str], bool] = no_file) -> Policy:
     """Parse a policy in this process; see ``parse_policy``.
 
     Raises:
         ConfigError: the policy cannot be used.
     """
-    from webhook.policy.loading import no_file, parse_policy  # noqa: PLC0415 - it takes 7 MB, see above
+    from webhook.policy.loading import parse_policy  # noqa: PLC0415 - it takes 7 MB, see above
 
-    return parse_policy(data, may_be_unusable or no_file)
+    return parse_policy(data, may_be_unusable)
 
 
 class PolicyChild:

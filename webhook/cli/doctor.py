@@ -31,8 +31,9 @@ from webhook.cluster.client import KubernetesApi, connect
 from webhook.errors import ClusterError, ConfigError
 from webhook.policy.evidence_linting import find_lapsed, find_unusable
 from webhook.policy.linting import lint
-from webhook.policy.loading import any_file, load_policy
+from webhook.policy.loading import load_policy
 from webhook.policy.model import Policy
+from webhook.policy.signing_keys import any_file
 
 CONFIGURATION: Final = "configuration"
 MAX_TEXT: Final = 1000

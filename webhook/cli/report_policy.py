@@ -7,8 +7,9 @@ import time
 
 from webhook.audit.scanning import with_audit_limits
 from webhook.policy.evidence_linting import find_unusable
-from webhook.policy.loading import any_file, load_policy
+from webhook.policy.loading import load_policy
 from webhook.policy.model import Policy
+from webhook.policy.signing_keys import any_file
 
 
 def load_report_policy(config: str) -> Policy:

@@ -53,7 +53,7 @@ def check_keys(registry: Registry, settings: SignatureSettings) -> Check:
     found = "; ".join(
         [f"these keys count: {', '.join(counting)}" if counting else "no key counts", *problems]
     )
-    if len(counting) < settings.threshold and registry.needs_signature:
+    if settings.missing and registry.needs_signature:
         needed = f"{settings.threshold} must sign, so every image of this registry is denied"
         advice = "Correct the files and notAfter of the keys."
         return Check(registry.label, "signing keys", CheckStatus.FAILED, f"{found}; {needed}", advice)

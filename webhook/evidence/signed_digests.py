@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import Final
 
 from cachetools import LRUCache
 
@@ -21,14 +20,12 @@ from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.single_flight import SingleFlight
 from webhook.trust.cache import BATCH_SIZE, is_ending
 from webhook.trust.key_changes import KeyChanges
+from webhook.trust.lookup import YIELD_SECONDS
 from webhook.trust.replication import MAX_CLOCK_SKEW
 from webhook.trust.settings import CacheSettings
 
 Key = tuple[str, str, str]
 """``Registry.key``, repository and digest. The first depends on the keys that count."""
-
-YIELD_SECONDS: Final = 0.001
-"""Pause between two batches, so that other work runs."""
 
 
 class SignedDigests:

@@ -105,7 +105,7 @@ def find_manifest_failure(response: HttpResponse) -> TrustLookupError | None:
     return RegistryUnavailable(detail, fault=Fault.IMAGE)
 
 
-def find_failure(response: HttpResponse, expected: Collection[int] = ()) -> TrustLookupError | None:
+def find_failure(response: HttpResponse, expected: Collection[int]) -> TrustLookupError | None:
     """Return the error of a response that no registry that works gives; ``expected`` are usual statuses."""
     return None if response.status in expected else find_manifest_failure(response)
 

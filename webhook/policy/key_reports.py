@@ -92,9 +92,7 @@ def _deciding_keys(registry: Registry) -> Sequence[SigningKey]:
 def _count_missing(registry: Registry) -> int:
     """Return how many more keys must count before an image of a registry can be trusted."""
     signatures = registry.signatures
-    if signatures is None or not registry.needs_signature:
-        return 0
-    return max(0, signatures.threshold - len(signatures.counting))
+    return signatures.missing if signatures is not None and registry.needs_signature else 0
 
 
 def _settings_of(policy: Policy) -> dict[tuple[object, ...], SignatureSettings | None]:

@@ -19,23 +19,11 @@ from webhook.policy.key_file_checks import check_key_files
 from webhook.policy.model import Policy
 from webhook.policy.registry_checks import check_registries
 from webhook.policy.schema import PolicyModel
-from webhook.policy.signing_keys import KeyReader
+from webhook.policy.signing_keys import KeyReader, no_file
 from webhook.registries import SignatureSettings
 
 MAX_PROBLEMS: Final = 100
 """Problems that are listed; others are counted."""
-
-
-def no_file(path: str) -> bool:
-    """Return ``False``: each key file must be usable."""
-    del path
-    return False
-
-
-def any_file(path: str) -> bool:
-    """Return ``True``: no key file needs to be usable."""
-    del path
-    return True
 
 
 def load_policy(

@@ -19,7 +19,7 @@ from webhook.policy.key_reports import NOTICE_INTERVAL, KeyReports
 from webhook.policy.key_watch import KeyWatch
 from webhook.policy.linting import expiring
 from webhook.policy.model import Policy
-from webhook.policy.signing_keys import KeyState, refresh_keys, state_of
+from webhook.policy.signing_keys import KeyState, no_file, refresh_keys, state_of
 from webhook.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class PolicyFile:
         self._subscribers: list[Callable[[Policy], None]] = []
         self._noticed_at = float("-inf")
         data = read_file(path)
-        self.current = parse_first(data) if parse_first is not None else parse(data, _no_file)
+        self.current = parse_first(data) if parse_first is not None else parse(data, no_file)
         self.problems: Sequence[Problem] = ()
         self._in_force = _fingerprint(data)
         self._rejected = b""
@@ -213,11 +213,6 @@ class PolicyFile:
         if ending and now - self._noticed_at >= NOTICE_INTERVAL:
             self._noticed_at = now
             logger.warning("exemptions end soon or have ended", extra={"soon": soon, "ended": ended})
-
-
-def _no_file(path: str) -> bool:
-    del path
-    return False
 
 
 def _fingerprint(data: bytes) -> bytes:

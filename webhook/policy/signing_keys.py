@@ -92,6 +92,18 @@ def refresh_keys(policy: Policy, now: float) -> Policy:
     return replace(policy, registries=RegistryTable.of(registries))
 
 
+def no_file(path: str) -> bool:
+    """Return ``False``: each key file must be usable."""
+    del path
+    return False
+
+
+def any_file(path: str) -> bool:
+    """Return ``True``: no key file needs to be usable."""
+    del path
+    return True
+
+
 def has_lapsed(key: SigningKey, now: float) -> bool:
     """Return whether the last day of a key has ended at ``now``, in epoch seconds."""
     return key.not_after is not None and now >= key.not_after
