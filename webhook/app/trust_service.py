@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from webhook import __version__
 from webhook.evidence.clients import RegistryClientPool
@@ -16,6 +17,7 @@ from webhook.evidence.source import EvidenceSource
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
 from webhook.server.health import RegistryStatus
+from webhook.swr.client import SwrClient
 from webhook.swr.credentials import build_credential
 from webhook.swr.http import Credential, Transport
 from webhook.swr.resolver import Address, Resolver, resolve_by_system
@@ -26,6 +28,9 @@ from webhook.telemetry.metrics import Metrics
 from webhook.trust.key_changes import find_key_changes
 from webhook.trust.lookup import TrustLookup
 from webhook.trust.replication import TrustEntry
+
+if TYPE_CHECKING:
+    from webhook.oci.client import OciClient
 
 
 class TrustService:
@@ -105,6 +110,11 @@ class TrustService:
                 ca_file_problem=registry_client.ca_file_problem,
             )
         return status
+
+    def clients(self, registry: Registry) -> list[SwrClient | OciClient]:
+        """Return the open clients of a registry: for tag details, for signatures, or for both."""
+        opened = (self._swr.client(registry), self._registries.find(registry))
+        return [client for client in opened if client is not None]
 
     def record_imported(self, entries: Iterable[TrustEntry]) -> None:
         """Record entries of the snapshot: their registries have answered about the images before."""

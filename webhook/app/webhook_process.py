@@ -24,6 +24,7 @@ from webhook.app.native_resolver import NativeResolver
 from webhook.app.native_threads import NativeThreads
 from webhook.app.policy_child import parse_here
 from webhook.app.policy_file import open_policy_file
+from webhook.app.preconnecting import Preconnector
 from webhook.app.trust_service import TrustService
 from webhook.deadlines import LargeWork, spawn
 from webhook.evidence.slow_work import SlowQueue
@@ -117,6 +118,8 @@ class WebhookProcess:
             SlowQueue(NativeThreads(1, VERIFICATION_SLICE).run).run,
         )
         policy.on_change(trust.reconfigure)
+        self._preconnector = Preconnector(trust.clients)
+        policy.on_change(self._preconnector.connect)
         metrics.watch_cache(lambda: trust.cache_sizes)
         certificate = self._open_certificate()
         observers: list[DecisionObserver] = [DecisionRecorder(metrics, logs.lines)]
@@ -172,6 +175,7 @@ class WebhookProcess:
         for name, work in self._background.items():
             self._threads[name] = spawn(partial(work, self._stop), name)
         policy = self._policy.current
+        self._preconnector.connect(policy)
         logger.info(
             "serving",
             extra={

@@ -133,6 +133,16 @@ class OciClient:
         """Record that the registry has sent a manifest of a repository before."""
         self._repositories.record_found(repository)
 
+    def preconnect(self, deadline: Deadline, call_limiter: CallLimiter) -> None:
+        """Connect, and learn how the registry wants to be called, so that the first lookup need not.
+
+        It does not log in: a token service may refuse a login without a repository, which would pause it.
+
+        Raises:
+            TrustLookupError: the registry does not answer as documented.
+        """
+        self._tokens.find_service(deadline, call_limiter)
+
     def check_login(self, deadline: Deadline, call_limiter: CallLimiter) -> LoginState:
         """Log in without an image, and return how the registry is called.
 

@@ -112,7 +112,7 @@ class Tokens:
         Raises:
             TrustLookupError: there is none by the deadline.
         """
-        service = self._find_service(deadline, call_limiter)
+        service = self.find_service(deadline, call_limiter)
         if service is None:
             return None
         held = self._find(repository)
@@ -127,6 +127,18 @@ class Tokens:
             return Token(fetch(), is_new=True)
         text = self._fetches.share(repository, fetch, deadline, f"fetching the token for {repository}")
         return Token(text, is_new=True)
+
+    def find_service(self, deadline: Deadline, call_limiter: CallLimiter) -> TokenService | None:
+        """Return the token service, ``None`` if the registry asks for no token.
+
+        Raises:
+            TrustLookupError: the registry does not say by the deadline.
+        """
+        if not self._is_known:
+            self._pings.share(
+                "ping", lambda: self._ping(deadline, call_limiter), deadline, f"waiting for GET {PING}"
+            )
+        return self._service
 
     def discard(self, repository: str, token: Token) -> None:
         """Remove a token that the registry did not accept."""
@@ -149,7 +161,7 @@ class Tokens:
         Raises:
             TrustLookupError: there is none by the deadline.
         """
-        service = self._find_service(deadline, call_limiter)
+        service = self.find_service(deadline, call_limiter)
         if service is None:
             return None
         return Token(self._fetch(service, repository, deadline, call_limiter), is_new=True)
@@ -160,7 +172,7 @@ class Tokens:
         Raises:
             TrustLookupError: the login, or a token for it, is not accepted, or there was no answer.
         """
-        service = self._find_service(deadline, call_limiter)
+        service = self.find_service(deadline, call_limiter)
         if service is None:
             return LoginState.OPEN
         token = Token(service.fetch(None, deadline, call_limiter).text, is_new=True)
@@ -179,7 +191,7 @@ class Tokens:
         Raises:
             TrustLookupError: there was no answer, or no token.
         """
-        service = self._find_service(deadline, call_limiter)
+        service = self.find_service(deadline, call_limiter)
         request = self._calls.ping
         what = "GET /v2/ without a token"
         if service is not None:
@@ -207,14 +219,6 @@ class Tokens:
     def last_call_failed(self) -> bool:
         """Whether the last call of the token service failed, if there is one."""
         return self._service is not None and self._service.last_call_failed
-
-    def _find_service(self, deadline: Deadline, call_limiter: CallLimiter) -> TokenService | None:
-        """Return the token service, ``None`` if the registry asks for no token."""
-        if not self._is_known:
-            self._pings.share(
-                "ping", lambda: self._ping(deadline, call_limiter), deadline, f"waiting for GET {PING}"
-            )
-        return self._service
 
     def _ping(self, deadline: Deadline, call_limiter: CallLimiter) -> bool:
         """Ask the registry whether it wants tokens. No image is involved: failures are the registry's."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from webhook.deadlines import Deadline
-from webhook.errors import RegistryUnavailable
+from webhook.errors import LookupTimeout, RegistryUnavailable
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
@@ -22,11 +23,12 @@ from webhook.swr.answers import (
     is_unpublished,
     names_credential,
     read_block,
+    read_error,
     shows_acceptance,
 )
 from webhook.swr.counted_calls import send_counted
 from webhook.swr.failures import attribute_failure
-from webhook.swr.fallback import TagDetail
+from webhook.swr.fallback import NO_IMAGE, TagDetail
 from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.silence import Silence
 from webhook.trust.records import CallLimiter
@@ -124,6 +126,41 @@ class Calls:
         finally:
             self._record_outcome(generation, trial, answer)
 
+    def try_credential(self, deadline: Deadline, call_limiter: CallLimiter) -> None:
+        """Call the registry about a random image, so that its credential need not be tried by a lookup.
+
+        Its organization is one of the policy, if that names any: the credential may not read a random one.
+
+        Raises:
+            LookupTimeout: the registry's fault only if the endpoint responds to no call.
+            TrustLookupError: the registry fails, or does not accept the credential.
+        """
+        controls = self._make_controls(of_list=self._detail.is_missing, organization=NO_IMAGE)
+        answers = (self._try(control, deadline, call_limiter) for control in controls)
+        answer = next((answer for answer in answers if not is_unpublished(answer)), None)
+        if answer is None:
+            raise RegistryUnavailable("the API gateway answers 404 APIGW.0101: is the endpoint right?")
+        if not shows_acceptance(answer):
+            raise read_error(answer)
+
+    def _try(self, control: HttpRequest, deadline: Deadline, call_limiter: CallLimiter) -> HttpResponse:
+        """Send a control request for whose answer lookups may wait, because it tries the credential.
+
+        Raises:
+            TrustLookupError: there was no response.
+        """
+        request, generation = self.authorize(control, deadline, call_limiter)
+        send = partial(self.send, request, generation, deadline, call_limiter)
+        unanswered: LookupTimeout | None = None
+        try:
+            return self._settle(generation, generation, send)
+        except LookupTimeout as error:
+            unanswered = error
+            raise
+        finally:
+            # If the trial has ended already, this does nothing.
+            self._credential.release(generation, unanswered)
+
     def compare(
         self,
         error: RegistryUnavailable,
@@ -150,10 +187,13 @@ class Calls:
                 return not is_failure(answer)
         return False
 
-    def _make_controls(self, *, of_list: bool) -> list[HttpRequest]:
-        """Return the control requests; each is sent if the registry does not offer the one before."""
-        of_tags = self._detail.make_list_control()
-        return [of_tags] if of_list else [self._detail.make_control(), of_tags]
+    def _make_controls(self, *, of_list: bool, organization: str | None = None) -> list[HttpRequest]:
+        """Return the control requests; each is sent if the registry does not offer the one before.
+
+        ``organization`` is that of ``TagDetail.make_control``.
+        """
+        of_tags = self._detail.make_list_control(organization)
+        return [of_tags] if of_list else [self._detail.make_control(organization), of_tags]
 
     def _authorize(
         self, request: HttpRequest, deadline: Deadline, trial: int | None
@@ -172,17 +212,26 @@ class Calls:
         for control in self._make_controls(of_list=self._detail.is_missing):
             request, generation = self._authorize(control, deadline, trial)
             record_sent()
-            answer = None
-            try:
-                answer = self._exchange(request, deadline)
-            finally:
-                if answer is not None and is_unauthorized(answer) and names_credential(answer):
-                    # More than five failures lock the access key, and each waiting call may send some.
-                    self._credential.reject(generation)
-                else:
-                    self._record_outcome(generation, trial, answer)
+            answer = self._settle(generation, trial, partial(self._exchange, request, deadline))
             if not is_unpublished(answer):
                 return
+
+    def _settle(self, generation: int, trial: int | None, send: Callable[[], HttpResponse]) -> HttpResponse:
+        """Return the response to a control request, and reject the credential if it says so.
+
+        Raises:
+            TrustLookupError: there was no response.
+        """
+        answer = None
+        try:
+            answer = send()
+            return answer
+        finally:
+            if answer is not None and is_unauthorized(answer) and names_credential(answer):
+                # More than five failures lock the access key, and each waiting call may send some.
+                self._credential.reject(generation)
+            else:
+                self._record_outcome(generation, trial, answer)
 
     def _record_outcome(self, generation: int, trial: int | None, answer: HttpResponse | None) -> None:
         """Accept or release a credential after the response to a control request, if there was one."""

@@ -66,6 +66,14 @@ class SwrClient:
         self._detail = TagDetail(registry, recorder)
         self._calls = Calls(registry, transport, credential, recorder, self._detail)
 
+    def preconnect(self, deadline: Deadline, call_limiter: CallLimiter) -> None:
+        """Connect, and try the credential, so that the first lookup need not.
+
+        Raises:
+            TrustLookupError: SWR does not answer, or does not accept the credential.
+        """
+        self._calls.try_credential(deadline, call_limiter)
+
     def show_tag(self, query: TrustQuery, deadline: Deadline, call_limiter: CallLimiter) -> TrustRecord:
         """Return the record of a tag (SWR API Reference, Querying an Image Tag).
 

@@ -30,6 +30,9 @@ PROBE: Final = "swr-trust-probe"
 counts. A random number follows, so that an attacker can neither push a slow image under that name nor own the
 organization."""
 
+NO_IMAGE: Final = ""
+"""In place of the organization of an image, if a control request is not sent beside a call about one."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -89,9 +92,9 @@ class TagDetail:
         path = f"/v2{repository_path(self.other_than(organization), make_probe_name())}/tags/none"
         return HttpRequest("GET", self._registry.endpoint, path)
 
-    def make_list_control(self) -> HttpRequest:
-        """Return the call for the tag list of a random repository in a random organization."""
-        path = f"/v3{repository_path(make_probe_name(), make_probe_name())}/tags"
+    def make_list_control(self, organization: str | None = None) -> HttpRequest:
+        """Return the call for the tag list of a random repository; see ``make_control``."""
+        path = f"/v3{repository_path(self.other_than(organization), make_probe_name())}/tags"
         return HttpRequest("GET", self._registry.endpoint, path, (("limit", "1"),))
 
     def other_than(self, organization: str | None) -> str:
