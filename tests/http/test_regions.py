@@ -47,7 +47,7 @@ def test_blocked_account_pauses_calls_and_denies_with_429(tmp_path: Path) -> Non
         emulator.break_with("status", match="/tags", status=404, body=BLOCKED)
         images = ("shop/web:1.0", "shop/web:2.0", "shop/web:9.9")
         assert [outcome(server, image) for image in images] == [(False, 429)] * 3
-        assert emulator.calls("/tags") == 1
+        assert emulator.calls("/namespaces/shop/") == 1
         assert ", SWR has blocked the account: no calls for 1" in server.get("/readyz?verbose")[1].decode()
         assert server.metric("swr_trust_swr_account_blocked_until_timestamp_seconds", registry=HOST) > 0
         errors = [line for line in server.log_lines() if line["level"] == "error"]
