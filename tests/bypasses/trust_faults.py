@@ -24,6 +24,7 @@ T_CREDENTIALS: Final = "tests/unit/swr/test_credentials.py"
 T_EVALUATOR: Final = "tests/unit/admission/test_evaluator.py"
 T_FALLBACK: Final = "tests/unit/swr/test_fallback.py"
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
+T_PRECONNECT: Final = "tests/unit/swr/test_preconnect.py"
 T_SILENCE: Final = "tests/unit/swr/test_silence.py"
 T_TRANSPORT: Final = "tests/unit/swr/test_transport.py"
 T_TURN: Final = "tests/unit/trust/test_reservation.py"
@@ -389,6 +390,18 @@ TRUST_FAULTS: Final = (
         "unauthorized control requests do not pause the credential",
         f"{T_CLIENT}::test_control_request_with_401_pauses_credential",
         (CALLS, "self._credential.reject(generation)", "pass"),
+    ),
+    mistake(
+        "B6",
+        "a 401 about the random image of the first call pauses the credential",
+        f"{T_PRECONNECT}::test_response_ends_trial_of_credential",
+        (CALLS, "is_unauthorized(answer) and names_credential(answer)", "is_unauthorized(answer)"),
+    ),
+    mistake(
+        "B6",
+        "lookups that wait for the first call do not learn that SWR is silent",
+        f"{T_PRECONNECT}::test_lookup_beside_it_learns_that_the_registry_is_silent",
+        (CALLS, "self._credential.release(generation, unanswered)", "self._credential.release(generation)"),
     ),
     mistake(
         "B6",

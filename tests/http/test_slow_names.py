@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from pathlib import Path
@@ -69,11 +70,12 @@ def test_single_lost_control_request_is_not_outage(emulator: Emulator, tmp_path:
 
 
 def test_slow_image_does_not_block_unproven_credential(emulator: Emulator, tmp_path: Path) -> None:
-    """Fault B6: after each start and each new secret, all lookups waited for its end, and then for the next
-    one.
-    """
+    """Fault B6: after each new secret, all lookups waited for its end, and then for the next one."""
     policy = "lookup: {timeout: 6s, retries: 0}\n"
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), policy) as server:
+        assert wait_until(lambda: emulator.calls(PROBE) > 0)
+        emulator.state.tokens["new"] = math.inf
+        (tmp_path / "token").write_text("new", encoding="utf-8")
         emulator.state.faults.append(Fault("hang", match="/slow/"))
         admitted: list[bool] = []
         first = threading.Thread(target=admit, args=(server, slow(0), admitted))

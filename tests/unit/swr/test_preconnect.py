@@ -99,7 +99,7 @@ LIST = "/v3/manage/namespaces/RANDOM/repos/RANDOM/tags"
 def test_response_ends_trial_of_credential(
     answers: list[HttpResponse | TrustLookupError], outcome: str, paths: list[str], told: list[str]
 ) -> None:
-    """Only a refusal that names the credential pauses it: any other may be about the random image."""
+    """Fault B6: only a refusal that names the credential pauses it: any other may be about the random image."""
     assert preconnect(*answers) == (outcome, paths, told)
 
 
@@ -178,5 +178,5 @@ def test_lookup_beside_it_awaits_the_trial(answer: HttpResponse, outcome: str) -
 
 
 def test_lookup_beside_it_learns_that_the_registry_is_silent() -> None:
-    """Otherwise no stale record would be served in the first seconds after a start."""
+    """Fault B6: otherwise no stale record would be served in the first seconds after a start."""
     assert authorize_beside(SilentTransport([MISSING]), 1.2) == "timeout, registry"
