@@ -201,7 +201,8 @@ class LookupTimeout(TrustLookupError):
     reason: ClassVar[UnknownReason] = "timeout"
 
     is_proven = False
-    """Whether control requests have shown that the endpoint responds to nobody (``webhook.swr.silence``)."""
+    """Whether control requests have shown that the endpoint responds to nobody; see
+    ``webhook.http_client.silence``."""
 
 
 class Throttled(TrustLookupError):

@@ -382,7 +382,7 @@ SIGNATURE_MISTAKES: Final = (
         "every failure of a registry serves stale trust",
         "tests/unit/oci/test_calls.py::test_failure_is_registry_fault_if_two_control_requests_fail",
         (
-            "webhook/swr/failures.py",
+            "webhook/http_client/failures.py",
             "fault = Fault.IMAGE if works else Fault.REGISTRY",
             "fault = Fault.REGISTRY",
         ),

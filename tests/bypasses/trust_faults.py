@@ -14,8 +14,8 @@ FALLBACK: Final = "webhook/swr/fallback.py"
 FETCHED: Final = "webhook/swr/credentials/fetched.py"
 GUARD: Final = "webhook/swr/credentials/guard.py"
 LANE: Final = "webhook/trust/registry_queue.py"
-SILENCE: Final = "webhook/swr/silence.py"
-TRANSPORT: Final = "webhook/swr/transport.py"
+SILENCE: Final = "webhook/http_client/silence.py"
+TRANSPORT: Final = "webhook/http_client/transport.py"
 RESERVATION: Final = "webhook/trust/reservation.py"
 
 T_AUTHOR: Final = "tests/simulation/test_author.py"
@@ -25,8 +25,8 @@ T_EVALUATOR: Final = "tests/unit/admission/test_evaluator.py"
 T_FALLBACK: Final = "tests/unit/swr/test_fallback.py"
 T_LOOKUP: Final = "tests/unit/trust/test_lookup.py"
 T_PRECONNECT: Final = "tests/unit/swr/test_preconnect.py"
-T_SILENCE: Final = "tests/unit/swr/test_silence.py"
-T_TRANSPORT: Final = "tests/unit/swr/test_transport.py"
+T_SILENCE: Final = "tests/unit/http_client/test_silence.py"
+T_TRANSPORT: Final = "tests/unit/http_client/test_transport.py"
 T_TURN: Final = "tests/unit/trust/test_reservation.py"
 
 _THROTTLE_ADMITS: Final = (
@@ -446,7 +446,7 @@ TRUST_FAULTS: Final = (
     mistake(
         "B4",
         "a slow name selects the address for all others",
-        "tests/unit/swr/test_connecting.py::test_slow_image_does_not_change_address_of_other_lookups",
+        "tests/unit/http_client/test_connecting.py::test_slow_image_does_not_change_address_of_other_lookups",
         (
             TRANSPORT,
             "if dead or not self.connector.has_answered(self.endpoint, self._began):",

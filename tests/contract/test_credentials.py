@@ -12,10 +12,10 @@ from tests.emulator.server import Emulator
 from tests.support.fakes import FakeCredential
 from webhook.deadlines import Deadline
 from webhook.errors import Unauthorized
+from webhook.http_client.messages import Credential, HttpRequest
+from webhook.http_client.transport import PooledTransport
 from webhook.registries import CredentialSettings
 from webhook.swr.credentials import build_credential
-from webhook.swr.http import Credential, HttpRequest
-from webhook.swr.transport import PooledTransport
 
 REQUEST = HttpRequest("GET", "https://swr-api.example.com", "/v2/manage/namespaces/shop/repos/web/tags/1.0")
 

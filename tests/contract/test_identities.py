@@ -14,11 +14,11 @@ from tests.support.builders import registry
 from tests.support.fakes import RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError, Unauthorized
+from webhook.http_client.messages import Credential, Transport
+from webhook.http_client.transport import PooledTransport
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.credentials import build_credential
-from webhook.swr.http import Credential, Transport
 from webhook.swr.source import SwrTrustSource
-from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustStatus
 
 Settings = Callable[[Path], CredentialSettings]

@@ -14,12 +14,12 @@ from tests.support.fakes import FakeClock, free
 from webhook.deadlines import Deadline
 from webhook.errors import SigningKeyError, TrustLookupError
 from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
+from webhook.http_client.transport import PooledTransport
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
 from webhook.signatures.check import SignatureResult
 from webhook.signatures.keys import read_public_key
-from webhook.swr.transport import PooledTransport
 
 SAMPLES = read_samples()
 KEYS = read_keys()

@@ -14,8 +14,8 @@ from tests.fuzz.inputs import junk
 from tests.support.builders import DIGEST, OTHER_DIGEST, SOON, registry
 from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from webhook.errors import TrustLookupError
+from webhook.http_client.messages import HttpResponse
 from webhook.swr.client import SwrClient
-from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
 STATUSES = st.sampled_from([200, 200, 200, 200, 201, 204, 206, 302, 400, 401, 403, 404, 429, 500, 503])

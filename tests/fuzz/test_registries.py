@@ -28,6 +28,7 @@ from tests.support.registries import (
 )
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.oci.answers import compute_digest
 from webhook.oci.challenges import ChallengeError, read_challenge
 from webhook.oci.docker_config import read_docker_config
@@ -35,7 +36,6 @@ from webhook.oci.manifests import OCI_INDEX
 from webhook.oci.token_answers import MAX_SECONDS, read_token
 from webhook.oci.urls import read_url
 from webhook.signatures.limits import MAX_MANIFEST
-from webhook.swr.http import HttpRequest, HttpResponse
 
 HOSTS = ("swr.example.com", "images.example.com:8443")
 OWN = {("https", "swr.example.com", 443), ("https", "images.example.com", 8443)}

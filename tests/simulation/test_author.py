@@ -36,12 +36,12 @@ from webhook.admission.decision import Decision
 from webhook.admission.validator import Validator
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.policy.findings import Finding
 from webhook.policy.model import Policy
 from webhook.registries import RegistryTable
 from webhook.server.reviews import time_to_decide
 from webhook.swr.fallback import PROBE
-from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.source import SwrTrustSource
 from webhook.trust.lookup import TrustLookup
 from webhook.trust.settings import CacheSettings, LookupSettings

@@ -77,9 +77,9 @@ class VirtualTime:
             ("TagDetail", TagDetail),
         ):
             patch.setattr(f"webhook.swr.client.{name}", functools.partial(kind, clock=self.monotonic))
-        patch.setattr("webhook.swr.silence.time", self)
-        patch.setattr("webhook.swr.silence.spawn", self.spawn)
-        patch.setattr("webhook.swr.silence.threading", VirtualThreading(self))
+        patch.setattr("webhook.http_client.silence.time", self)
+        patch.setattr("webhook.http_client.silence.spawn", self.spawn)
+        patch.setattr("webhook.http_client.silence.threading", VirtualThreading(self))
         patch.setattr("webhook.trust.registry_queue.time", self)
         patch.setattr("webhook.trust.registry_queue.spawn", self.spawn)
         patch.setattr("webhook.trust.registry_queue.CircuitBreaker", breaker)

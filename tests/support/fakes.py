@@ -12,8 +12,8 @@ from typing import Any
 from tests.support.builders import NOW
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, TrustLookupError, Unauthorized
+from webhook.http_client.messages import Authorization, HttpRequest, HttpResponse
 from webhook.recorder import Recorder
-from webhook.swr.http import Authorization, HttpRequest, HttpResponse
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 free = Unlimited()

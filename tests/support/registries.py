@@ -15,6 +15,8 @@ from tests.support.builders import registry
 from tests.support.fakes import RecorderSpy
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError
+from webhook.http_client.messages import Credential, HttpRequest, HttpResponse
+from webhook.http_client.transport import PooledTransport
 from webhook.oci.client import OciClient
 from webhook.oci.docker_config import UserLogin
 from webhook.oci.login import build_login
@@ -22,8 +24,6 @@ from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.secrets import FixedSecret
-from webhook.swr.http import Credential, HttpRequest, HttpResponse
-from webhook.swr.transport import PooledTransport
 
 ENDPOINT = "https://swr.cn-north-4.myhuaweicloud.com"
 REALM = f"{ENDPOINT}/swr/auth/v2/registry/auth/"

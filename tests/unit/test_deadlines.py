@@ -13,8 +13,8 @@ import pytest
 
 from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
 from webhook.errors import LookupTimeout
-from webhook.swr.http import HttpRequest
-from webhook.swr.transport import PooledTransport
+from webhook.http_client.messages import HttpRequest
+from webhook.http_client.transport import PooledTransport
 
 
 def test_block_that_waits_too_long_is_interrupted() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from gevent.monkey import get_original
 
 from webhook.app.native_threads import NativeThreads
-from webhook.swr.resolver import Address
+from webhook.http_client.resolver import Address
 
 THREADS: Final = 16
 """Names that may hang at the same time; each has at most one resolution in progress."""

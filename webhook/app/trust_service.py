@@ -14,16 +14,16 @@ from webhook import __version__
 from webhook.evidence.clients import RegistryClientPool
 from webhook.evidence.slow_work import RunSlow, run_here
 from webhook.evidence.source import EvidenceSource
+from webhook.http_client.messages import Credential, Transport
+from webhook.http_client.resolver import Address, Resolver, resolve_by_system
+from webhook.http_client.traffic import Traffic
+from webhook.http_client.transport import PooledTransport
 from webhook.policy.model import Policy
 from webhook.registries import CredentialSettings, Registry
 from webhook.server.health import RegistryStatus
 from webhook.swr.client import SwrClient
 from webhook.swr.credentials import build_credential
-from webhook.swr.http import Credential, Transport
-from webhook.swr.resolver import Address, Resolver, resolve_by_system
 from webhook.swr.source import SwrTrustSource
-from webhook.swr.traffic import Traffic
-from webhook.swr.transport import PooledTransport
 from webhook.telemetry.metrics import Metrics
 from webhook.trust.key_changes import find_key_changes
 from webhook.trust.lookup import TrustLookup

@@ -26,19 +26,19 @@ from webhook.errors import (
     Unauthorized,
 )
 from webhook.evidence.clients import RegistryClientPool
+from webhook.http_client.ca_files import describe
+from webhook.http_client.messages import Credential, HttpRequest, HttpResponse
+from webhook.http_client.proxies import Proxies
+from webhook.http_client.resolver import Resolver
+from webhook.http_client.transport import PooledTransport
 from webhook.images.reference import parse_reference
 from webhook.policy.model import Policy
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Evidence, Registry
-from webhook.swr.ca_files import describe
 from webhook.swr.client import SwrClient
 from webhook.swr.clock import MAX_SKEW
 from webhook.swr.credentials import build_credential
-from webhook.swr.http import Credential, HttpRequest, HttpResponse
 from webhook.swr.naming import check_names, split_path
-from webhook.swr.proxies import Proxies
-from webhook.swr.resolver import Resolver
-from webhook.swr.transport import PooledTransport
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus, Unlimited
 
 NOTICED_SKEW: Final = 60.0

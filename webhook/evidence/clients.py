@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.slow_work import RunSlow, run_here
+from webhook.http_client.messages import Credential, Transport
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
-from webhook.swr.http import Credential, Transport
 
 if TYPE_CHECKING:
     from webhook.evidence.signature_lookup import SignatureLookup

@@ -19,8 +19,8 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
-from webhook.images.reference import is_digest
-from webhook.swr.answers import (
+from webhook.http_client.messages import HttpResponse
+from webhook.http_client.statuses import (
     FORBIDDEN,
     NOT_FOUND,
     OK,
@@ -28,11 +28,11 @@ from webhook.swr.answers import (
     SERVER_ERRORS,
     TOO_MANY_REQUESTS,
     UNAUTHORIZED,
-    read_block,
     read_retry_after,
 )
+from webhook.images.reference import is_digest
+from webhook.swr.answers import read_block
 from webhook.swr.answers import read_codes as read_swr_codes
-from webhook.swr.http import HttpResponse
 
 REGISTRY: Final = "the registry"
 TOKEN_SERVICE: Final = "the token service"  # noqa: S105 - the name in messages

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError
+from webhook.http_client.messages import HttpRequest, HttpResponse
+from webhook.http_client.statuses import OK, read_retry_after
 from webhook.oci.answers import REDIRECTS
 from webhook.oci.urls import Url, is_as_safe, read_url
 from webhook.signatures.limits import MAX_MANIFEST
-from webhook.swr.answers import OK, read_retry_after
-from webhook.swr.http import HttpRequest, HttpResponse
 
 MAX_BLOB: Final = MAX_MANIFEST
 """Bytes of the largest blob that can be requested; signatures are much smaller."""

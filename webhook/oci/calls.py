@@ -13,13 +13,13 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.http_client.counted_calls import send_counted
+from webhook.http_client.messages import HttpRequest, HttpResponse, Transport
+from webhook.http_client.silence import SendControl, Silence
+from webhook.http_client.statuses import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.oci.answers import find_block, is_failure, is_page
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import FORBIDDEN, NOT_FOUND, OK, TOO_MANY_REQUESTS, UNAUTHORIZED
-from webhook.swr.counted_calls import send_counted
-from webhook.swr.http import HttpRequest, HttpResponse, Transport
-from webhook.swr.silence import SendControl, Silence
 from webhook.trust.records import CallLimiter
 
 PING: Final = "/v2/"

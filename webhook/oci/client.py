@@ -16,6 +16,9 @@ from webhook.errors import (
     TrustLookupError,
     WrongContent,
 )
+from webhook.http_client.failures import attribute_failure
+from webhook.http_client.messages import Credential, HttpRequest, HttpResponse, Transport
+from webhook.http_client.statuses import OK, TOO_MANY_REQUESTS, UNAUTHORIZED
 from webhook.images.reference import is_digest
 from webhook.oci.answers import (
     FAILURE,
@@ -53,9 +56,6 @@ from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.signatures.limits import MAX_MANIFEST
-from webhook.swr.answers import OK, TOO_MANY_REQUESTS, UNAUTHORIZED
-from webhook.swr.failures import attribute_failure
-from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
 _NO_REFERRERS: Final = frozenset(

@@ -14,13 +14,13 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Forbidden, MalformedAnswer, Throttled, TrustLookupError, Unauthorized
+from webhook.http_client.messages import HttpRequest, HttpResponse
+from webhook.http_client.silence import SAMPLES, SendControl
 from webhook.oci.answers import FAILURE, MALFORMED, find_oddity, is_of_registry, is_refusal
 from webhook.oci.calls import Calls, is_alive
 from webhook.oci.control_repositories import ControlRepositories, make_control_tag
 from webhook.oci.manifests import ACCEPT, manifest_path
 from webhook.oci.tokens import Token, Tokens
-from webhook.swr.http import HttpRequest, HttpResponse
-from webhook.swr.silence import SAMPLES, SendControl
 from webhook.trust.records import CallLimiter, Unlimited
 
 ACCEPTED_SECONDS: Final = 5.0

@@ -9,6 +9,7 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault
+from webhook.http_client.messages import Credential, HttpRequest
 from webhook.oci.docker_config import UserLogin, open_docker_config
 from webhook.oci.urls import read_url
 from webhook.recorder import Recorder
@@ -16,7 +17,6 @@ from webhook.registries import Registry
 from webhook.swr.credentials import open_key_pair
 from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.secrets import KeyPair, SecretSource
-from webhook.swr.http import Credential, HttpRequest
 
 KIND: Final = "registryLogin"
 """Its name in messages and metrics."""

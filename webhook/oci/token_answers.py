@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError
+from webhook.http_client.messages import HttpResponse
+from webhook.http_client.statuses import OK
 from webhook.oci.answers import TOKEN_SERVICE, read_failure
-from webhook.swr.answers import OK
-from webhook.swr.http import HttpResponse
 
 MAX_TOKEN_ANSWER: Final = 64 * 1024
 """Bytes of an answer; a token of SWR has some kilobytes."""

@@ -24,15 +24,15 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.http_client.failures import attribute_failure
+from webhook.http_client.messages import Authorization, Credential, HttpRequest, HttpResponse, Transport
+from webhook.http_client.statuses import TOO_MANY_REQUESTS
 from webhook.oci.answers import TOKEN_SERVICE, is_refusal, read_failure
 from webhook.oci.calls import Calls
 from webhook.oci.challenges import Challenge
 from webhook.oci.token_answers import MAX_TOKEN_ANSWER, IssuedToken, has_token, read_token
 from webhook.recorder import Recorder
 from webhook.registries import Registry
-from webhook.swr.answers import TOO_MANY_REQUESTS
-from webhook.swr.failures import attribute_failure
-from webhook.swr.http import Authorization, Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
 REFUSED_SECONDS: Final = 60.0

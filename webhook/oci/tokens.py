@@ -17,6 +17,9 @@ from cachetools import LRUCache
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, Unauthorized
+from webhook.http_client.failures import attribute_failure
+from webhook.http_client.messages import Credential, HttpRequest, HttpResponse, Transport
+from webhook.http_client.statuses import OK, UNAUTHORIZED, read_retry_after
 from webhook.oci.answers import REGISTRY, is_page, is_refusal, read_failure
 from webhook.oci.calls import PING, Calls, is_alive
 from webhook.oci.challenges import ChallengeError, read_challenge
@@ -25,9 +28,6 @@ from webhook.oci.urls import Url
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.single_flight import SingleFlight
-from webhook.swr.answers import OK, UNAUTHORIZED, read_retry_after
-from webhook.swr.failures import attribute_failure
-from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.trust.records import CallLimiter
 
 MAX_TOKENS: Final = 1000

@@ -1,1 +1,1 @@
-"""SWR and IAM: HTTP calls, credentials, and strict parsing of responses."""
+"""SWR and IAM: what is called, strict parsing of responses, and credentials."""

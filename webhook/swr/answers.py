@@ -7,7 +7,6 @@ Error Codes; API Gateway, error codes of signed requests.
 
 from __future__ import annotations
 
-import email.utils
 import re
 import time
 from dataclasses import dataclass
@@ -24,21 +23,20 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.http_client.messages import HttpResponse
+from webhook.http_client.statuses import (
+    FORBIDDEN,
+    NOT_FOUND,
+    OK,
+    REQUEST_TIMEOUT,
+    SERVER_ERRORS,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+    read_retry_after,
+)
 from webhook.images.reference import is_digest
 from webhook.swr.clock import describe_skew, find_skew
-from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
-
-OK: Final = 200
-UNAUTHORIZED: Final = 401
-FORBIDDEN: Final = 403
-NOT_FOUND: Final = 404
-REQUEST_TIMEOUT: Final = 408
-TOO_MANY_REQUESTS: Final = 429
-SERVER_ERRORS: Final = range(500, 600)
-
-MAX_RETRY_AFTER: Final = 60.0
-"""Maximum seconds of a ``Retry-After``."""
 
 BLOCKED: Final = "Not allow to login, upload or download image"
 """Message of SWR for an account that is blocked for too many requests (OTC, SWR, FAQ 33)."""
@@ -339,21 +337,6 @@ def _read_errors(body: bytes) -> list[dict[str, Any]]:
 
 def _numbers(codes: list[str]) -> set[str]:
     return {match[1] for code in codes if (match := _SWR_CODE.fullmatch(code)) is not None}
-
-
-def read_retry_after(response: HttpResponse) -> float | None:
-    """Return ``Retry-After`` in seconds (RFC 9110, 10.2.3), limited, ``None`` if there is none."""
-    value = response.headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    if value.isascii() and value.isdigit():
-        seconds = float(value[:9])
-    else:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def _digest(value: object) -> str | None:

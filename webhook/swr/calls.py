@@ -15,6 +15,10 @@ from typing import Final
 
 from webhook.deadlines import Deadline
 from webhook.errors import LookupTimeout, RegistryUnavailable
+from webhook.http_client.counted_calls import send_counted
+from webhook.http_client.failures import attribute_failure
+from webhook.http_client.messages import Credential, HttpRequest, HttpResponse, Transport
+from webhook.http_client.silence import Silence
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
@@ -26,11 +30,7 @@ from webhook.swr.answers import (
     read_error,
     shows_acceptance,
 )
-from webhook.swr.counted_calls import send_counted
-from webhook.swr.failures import attribute_failure
 from webhook.swr.fallback import NO_IMAGE, TagDetail
-from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
-from webhook.swr.silence import Silence
 from webhook.trust.records import CallLimiter
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"

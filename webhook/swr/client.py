@@ -17,12 +17,11 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.http_client.messages import Credential, HttpRequest, HttpResponse, Transport
+from webhook.http_client.statuses import OK, REQUEST_TIMEOUT, SERVER_ERRORS
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import (
-    OK,
-    REQUEST_TIMEOUT,
-    SERVER_ERRORS,
     ListedTag,
     TagPage,
     is_unauthorized,
@@ -35,7 +34,6 @@ from webhook.swr.answers import (
 )
 from webhook.swr.calls import Calls
 from webhook.swr.fallback import TagDetail, find_in_list
-from webhook.swr.http import Credential, HttpRequest, HttpResponse, Transport
 from webhook.swr.naming import repository_path
 from webhook.swr.organizations import Organizations
 from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, TagList, TagLists, follow_markers

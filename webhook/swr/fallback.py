@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.recorder import Recorder
 from webhook.registries import Registry
 from webhook.swr.answers import read_listed_tag
-from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.swr.naming import repository_path
 from webhook.swr.tag_lists import MAX_PAGE, MAX_PAGES, PAGE_SIZE, follow_markers
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus

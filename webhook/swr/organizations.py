@@ -15,7 +15,7 @@ from typing import Final
 
 from cachetools import FIFOCache, TTLCache
 
-from webhook.swr.http import HttpRequest
+from webhook.http_client.messages import HttpRequest
 
 REFUSED_SECONDS: Final = 300.0
 """Seconds without a call about a refused organization, because IAM counts failed authentications."""

@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
+from webhook.http_client.ca_files import describe
+from webhook.http_client.messages import Credential, Transport
 from webhook.recorder import Recorder
 from webhook.registries import CredentialSettings, Registry
-from webhook.swr.ca_files import describe
 from webhook.swr.client import SwrClient
-from webhook.swr.http import Credential, Transport
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord
 
 K = TypeVar("K")

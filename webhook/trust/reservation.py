@@ -15,8 +15,8 @@ from webhook.trust.limiter import RateLimiter
 MAX_SPENT: Final = 0.1
 """The share of ``lookup.timeout`` that may be spent before a call whose timeout is SWR's fault without proof.
 
-A proof by control requests takes the same time for a call that begins late (``webhook.swr.silence``). Without
-one, as for a wait for a login, the call itself must have nearly all the time."""
+A proof by control requests (``webhook.http_client.silence``) takes the same time for a call that begins late.
+Without one, as for a wait for a login, the call itself must have nearly all the time."""
 
 MAX_BLOCKED: Final = 0.2
 """The share of ``lookup.timeout`` for which the event loop may be blocked during such a call, in total. Each

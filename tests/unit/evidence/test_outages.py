@@ -20,9 +20,9 @@ from webhook.deadlines import Deadline
 from webhook.evidence.clients import RegistryClientPool
 from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.source import EvidenceSource
+from webhook.http_client.transport import PooledTransport
 from webhook.registries import CredentialSettings, Evidence, SignatureSettings, SigningKey
 from webhook.signatures.keys import read_public_key
-from webhook.swr.transport import PooledTransport
 from webhook.trust.breaker import FAILURES_TO_OPEN
 from webhook.trust.lookup import Found, LookupRequest, TrustLookup
 from webhook.trust.records import CallLimiter, TrustQuery, TrustRecord, TrustStatus

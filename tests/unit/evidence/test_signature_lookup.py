@@ -20,6 +20,7 @@ from webhook.deadlines import Deadline
 from webhook.errors import Fault, RegistryUnavailable, TrustLookupError, WrongContent
 from webhook.evidence.kept_blobs import KeptBlobs
 from webhook.evidence.signature_lookup import SignatureLookup, make_requirement
+from webhook.http_client.transport import PooledTransport
 from webhook.oci.client import OciClient
 from webhook.recorder import Recorder
 from webhook.registries import Evidence, SignatureSettings, SigningKey
@@ -27,7 +28,6 @@ from webhook.signatures.attempt import Attempt
 from webhook.signatures.check import SignatureCheck, SignatureResult
 from webhook.signatures.keys import read_public_key
 from webhook.signatures.limits import MAX_MANIFEST, MAX_SIGNATURES
-from webhook.swr.transport import PooledTransport
 
 T = TypeVar("T")
 

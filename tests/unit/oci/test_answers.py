@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.registries import refuse, respond
 from webhook.errors import Throttled
+from webhook.http_client.messages import HttpResponse
 from webhook.oci.answers import (
     TOKEN_SERVICE,
     find_block,
@@ -20,7 +21,6 @@ from webhook.oci.answers import (
     read_media_type,
 )
 from webhook.swr.answers import BLOCKED
-from webhook.swr.http import HttpResponse
 
 HTML = respond(404, b"<html>not here</html>", content_type="text/html")
 GATEWAY = respond(404, {"error_code": "APIGW.0101", "error_msg": "The API does not exist"})

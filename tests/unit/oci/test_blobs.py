@@ -13,9 +13,9 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.oci.blobs import attribute, follow, read_redirected
 from webhook.oci.urls import read_url
-from webhook.swr.http import HttpRequest, HttpResponse
 
 BLOB = HttpRequest(
     "GET", ENDPOINT, "/v2/shop/web/blobs/sha256:x", headers={"Authorization": "Bearer t"}, max_answer=500

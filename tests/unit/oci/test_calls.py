@@ -12,10 +12,10 @@ from tests.support.fakes import RecorderSpy, free
 from tests.support.registries import ENDPOINT, OPEN, ScriptedRegistry, refuse, registry_at, respond
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, Throttled
+from webhook.http_client.failures import attribute_failure
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.oci.calls import Calls, is_alive
 from webhook.swr.answers import BLOCKED
-from webhook.swr.failures import attribute_failure
-from webhook.swr.http import HttpRequest, HttpResponse
 from webhook.trust.records import CallLimiter
 
 MANIFEST = HttpRequest("GET", ENDPOINT, "/v2/shop/web/manifests/1")

@@ -14,9 +14,9 @@ from tests.support.fakes import RecorderSpy
 from tests.support.registries import write_docker_config
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError
+from webhook.http_client.messages import HttpRequest
 from webhook.oci.login import build_login
 from webhook.registries import CredentialSettings, Registry
-from webhook.swr.http import HttpRequest
 
 SOON = Deadline(1e9)
 KEYS = {"HUAWEICLOUD_SDK_AK": "AK1", "HUAWEICLOUD_SDK_SK": "SK1"}

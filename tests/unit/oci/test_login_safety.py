@@ -18,9 +18,9 @@ from tests.support.registries import open_client, registry_at, write_docker_conf
 from tests.support.registry_environment import IMAGE, RegistryEnvironment
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError
+from webhook.http_client.transport import PooledTransport
 from webhook.oci.client import OciClient
 from webhook.oci.login import build_login
-from webhook.swr.transport import PooledTransport
 
 MANIFEST = "/manifests/"
 

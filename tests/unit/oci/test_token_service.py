@@ -23,11 +23,11 @@ from tests.support.registries import (
 )
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, TrustLookupError
+from webhook.http_client.messages import Credential
 from webhook.oci.challenges import read_challenge
 from webhook.oci.token_service import MAX_REFUSED, REFUSED_SECONDS, TokenService
 from webhook.oci.urls import read_url
 from webhook.swr.answers import BLOCKED
-from webhook.swr.http import Credential
 
 NO = refuse(401, "UNAUTHORIZED", "Authenticate Error")
 

@@ -30,11 +30,11 @@ from webhook.errors import (
     Throttled,
     TrustLookupError,
 )
+from webhook.http_client.messages import Credential, HttpResponse
 from webhook.oci.calls import Calls
 from webhook.oci.token_answers import MAX_TOKEN
 from webhook.oci.tokens import MAX_TOKENS, USUAL_TOKEN, LoginState, Token, Tokens
 from webhook.oci.urls import read_url
-from webhook.swr.http import Credential, HttpResponse
 from webhook.trust.records import CallLimiter
 
 

@@ -19,8 +19,8 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.swr.answers import MAX_RETRY_AFTER, TagPage, read_page, read_retry_after, read_tag
-from webhook.swr.http import HttpResponse
+from webhook.http_client.messages import HttpResponse
+from webhook.swr.answers import TagPage, read_page, read_tag
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 
 QUERY = TrustQuery(registry(), "shop", "tools/web", tag="1.0")
@@ -222,23 +222,6 @@ def test_error_statuses_and_codes_map_to_specific_failures(
         with pytest.raises(TrustLookupError) as caught:
             ask()
         assert (type(caught.value), str(caught.value)) == (expected, message)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("3", 3.0),
-        ("0", 0.0),
-        ("86400", MAX_RETRY_AFTER),
-        ("x", None),
-        ("", None),
-        ("-1", None),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-    ],
-)
-def test_retry_after_is_read_and_bounded(value: str, seconds: float | None) -> None:
-    """Seconds or a date (RFC 9110), at most a minute."""
-    assert read_retry_after(respond(429, b"", retry_after=value)) == seconds
 
 
 @given(st.integers(100, 599), st.binary(max_size=200))

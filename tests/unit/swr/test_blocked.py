@@ -11,9 +11,9 @@ from tests.support.builders import registry
 from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled, TrustLookupError
+from webhook.http_client.messages import HttpResponse
 from webhook.swr.answers import BLOCKED_SECONDS, read_block
 from webhook.swr.client import SwrClient
-from webhook.swr.http import HttpResponse
 from webhook.trust.records import TrustQuery
 
 TEXT = "Not allow to login, upload or download image"

@@ -24,14 +24,14 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.http_client.messages import HttpRequest, HttpResponse
+from webhook.http_client.silence import SAMPLES
 from webhook.recorder import Recorder
 from webhook.swr.answers import BLOCKED
 from webhook.swr.client import SwrClient
 from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
-from webhook.swr.http import HttpRequest, HttpResponse
-from webhook.swr.silence import SAMPLES
 from webhook.swr.tag_lists import MAX_PAGES
 from webhook.trust.records import TrustQuery, TrustStatus
 

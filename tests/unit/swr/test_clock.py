@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook.errors import Unauthorized
+from webhook.http_client.messages import HttpResponse
 from webhook.swr.answers import read_error
 from webhook.swr.clock import describe_skew, find_skew
-from webhook.swr.http import HttpResponse
 
 NOW = 1_700_000_000.0
 # huaweicloud-sdk-java-v3, issue 44, and the API Gateway FAQ.

@@ -27,6 +27,7 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.registries import CredentialSettings
 from webhook.swr.credentials import build_credential
 from webhook.swr.credentials.fetched import BACK_OFF, Fetched, FetchedSecret
@@ -35,7 +36,6 @@ from webhook.swr.credentials.guard import PAUSE_SECONDS, GuardedCredential, Paus
 from webhook.swr.credentials.iam import read_temporary_keys, read_time
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair
 from webhook.swr.credentials.signing import load_signer
-from webhook.swr.http import HttpRequest, HttpResponse
 
 SOON = Deadline(1e9)
 REQUEST = HttpRequest(

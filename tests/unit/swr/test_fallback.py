@@ -21,10 +21,10 @@ from webhook.errors import (
     RegistryUnavailable,
     TrustLookupError,
 )
+from webhook.http_client.messages import HttpRequest, HttpResponse
+from webhook.http_client.silence import SAMPLES
 from webhook.swr.client import SwrClient
 from webhook.swr.fallback import PROBE, RETRY_SECONDS, TagDetail
-from webhook.swr.http import HttpRequest, HttpResponse
-from webhook.swr.silence import SAMPLES
 from webhook.swr.tag_lists import MAX_PAGES
 from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 

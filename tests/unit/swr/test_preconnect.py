@@ -13,12 +13,12 @@ from tests.support.builders import registry
 from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, TrustLookupError
+from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.recorder import Recorder
 from webhook.swr.client import SwrClient
 from webhook.swr.credentials.guard import GuardedCredential, Pause
 from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
-from webhook.swr.http import HttpRequest, HttpResponse
 
 SOON = Deadline(1e9)
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.fakes import RecorderSpy
 from webhook.errors import ConfigError
+from webhook.http_client.messages import Credential, Transport
+from webhook.http_client.transport import PooledTransport
 from webhook.registries import CredentialSettings, Registry
 from webhook.swr.credentials import build_credential
-from webhook.swr.http import Credential, Transport
 from webhook.swr.source import SwrTrustSource
-from webhook.swr.transport import PooledTransport
 
 TOKEN = CredentialSettings("token", token_file="/etc/swr/token")
 KEYS = CredentialSettings("aksk")

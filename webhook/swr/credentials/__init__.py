@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import ConfigError, Problem
+from webhook.http_client.messages import Credential, HttpRequest, Transport
 from webhook.recorder import Recorder
 from webhook.regions import find_region
 from webhook.registries import CredentialSettings
@@ -17,7 +18,6 @@ from webhook.swr.credentials.iam_user import IamUserLogin
 from webhook.swr.credentials.secrets import FixedSecret, KeyPair, SecretSource
 from webhook.swr.credentials.signing import load_signer
 from webhook.swr.credentials.temporary import OidcAgency, OidcFederation, PodIdentity
-from webhook.swr.http import Credential, HttpRequest, Transport
 
 SecretT = TypeVar("SecretT")
 

@@ -16,9 +16,9 @@ from typing import Final, Generic, TypeVar
 
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, Unauthorized
+from webhook.http_client.messages import Authorization, HttpRequest
 from webhook.recorder import Recorder
 from webhook.swr.credentials.secrets import SecretSource
-from webhook.swr.http import Authorization, HttpRequest
 
 PAUSE_SECONDS: Final = (360.0, 600.0)
 """Range of the pause after a failure in seconds: longer than the lock, and different for each replica."""

@@ -17,14 +17,11 @@ from webhook.errors import (
     TrustLookupError,
     Unauthorized,
 )
-from webhook.swr.answers import (
-    TOO_MANY_REQUESTS,
-    read_codes,
-    read_retry_after,
-)
+from webhook.http_client.messages import HttpRequest, HttpResponse, Transport
+from webhook.http_client.statuses import TOO_MANY_REQUESTS, read_retry_after
+from webhook.swr.answers import read_codes
 from webhook.swr.credentials.fetched import Fetched
 from webhook.swr.credentials.secrets import KeyPair
-from webhook.swr.http import HttpRequest, HttpResponse, Transport
 
 LOGIN_REFUSED: Final = frozenset({400, 401, 403})
 """IAM and STS respond 400 or 403 if a user or an agency cannot log in in this way."""

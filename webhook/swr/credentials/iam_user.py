@@ -9,10 +9,10 @@ import msgspec
 
 from webhook.deadlines import Deadline
 from webhook.errors import MalformedAnswer
+from webhook.http_client.messages import Transport
 from webhook.swr.credentials.fetched import Fetched
 from webhook.swr.credentials.files import SecretFiles
 from webhook.swr.credentials.iam import post, read_subject_token, read_time
-from webhook.swr.http import Transport
 
 
 @dataclass(frozen=True, slots=True, repr=False)

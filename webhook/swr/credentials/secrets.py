@@ -34,7 +34,7 @@ class SecretSource(Protocol[SecretT_co]):
     def renew(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
         """Return whether there is another secret than the rejected one, or one can be fetched.
 
-        ``fault`` is that of a pause which begins with it; see ``webhook.swr.http.Credential``.
+        ``fault`` is that of a pause which begins with it; see ``webhook.http_client.messages.Credential``.
         """
         ...  # pragma: no cover
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from webhook.errors import Unauthorized
+from webhook.http_client.messages import HttpRequest
 from webhook.swr.credentials.secrets import KeyPair
-from webhook.swr.http import HttpRequest
 
 
 def load_signer() -> Callable[[KeyPair, HttpRequest], Mapping[str, str]]:

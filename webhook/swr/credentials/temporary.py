@@ -12,11 +12,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from webhook.deadlines import Deadline
+from webhook.http_client.messages import Transport
 from webhook.swr.credentials.fetched import Fetched
 from webhook.swr.credentials.files import SecretFiles
 from webhook.swr.credentials.iam import post, read_subject_token, read_temporary_keys
 from webhook.swr.credentials.secrets import KeyPair
-from webhook.swr.http import Transport
 
 OIDC_DURATION: Final = 6 * 3600
 """Requested lifetime of keys from the old IAM, in seconds."""

@@ -16,16 +16,16 @@ from tests.support.private_cas import Site
 from tests.support.tls_serving import TlsServer
 from webhook.deadlines import Deadline
 from webhook.errors import RegistryUnavailable
-from webhook.swr.http import HttpRequest
-from webhook.swr.resolver import Resolver
-from webhook.swr.tls_sessions import (
+from webhook.http_client.messages import HttpRequest
+from webhook.http_client.resolver import Resolver
+from webhook.http_client.tls_sessions import (
     MAX_SESSIONS,
     SESSION_SECONDS,
     ResumingSocket,
     TlsSessions,
     resume_sessions,
 )
-from webhook.swr.transport import PooledTransport
+from webhook.http_client.transport import PooledTransport
 from webhook.tls_contexts import client_context
 
 SITE, OTHER = Site.of(), Site.of()

@@ -1,4 +1,4 @@
-"""HTTP exchanges with SWR and with registries, counted by the metrics."""
+"""HTTP exchanges with an endpoint, counted by the metrics."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 
 from webhook.deadlines import Deadline
 from webhook.errors import TrustLookupError
+from webhook.http_client.messages import HttpRequest, HttpResponse, Transport
 from webhook.recorder import Recorder
-from webhook.swr.http import HttpRequest, HttpResponse, Transport
 
 
 def send_counted(

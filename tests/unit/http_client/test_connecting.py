@@ -23,10 +23,10 @@ from tests.support.serving import ROOT
 from tests.support.tls_proxy import TlsProxy
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
-from webhook.swr.connecting import AVOIDED_SECONDS, MAX_AVOIDED, Connector, is_local_limit
-from webhook.swr.http import HttpRequest
-from webhook.swr.resolver import Address, Resolver
-from webhook.swr.transport import PooledTransport
+from webhook.http_client.connecting import AVOIDED_SECONDS, MAX_AVOIDED, Connector, is_local_limit
+from webhook.http_client.messages import HttpRequest
+from webhook.http_client.resolver import Address, Resolver
+from webhook.http_client.transport import PooledTransport
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 GOOD: Address = (V4, "127.0.0.1")
@@ -426,7 +426,7 @@ from webhook.patching import patch
 patch()
 import socket, sys, gevent
 from webhook.deadlines import Deadline
-from webhook.swr.connecting import Connector
+from webhook.http_client.connecting import Connector
 ticks = 0
 def tick():
     global ticks

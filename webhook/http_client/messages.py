@@ -1,4 +1,4 @@
-"""HTTP requests and responses of SWR and IAM, and the interfaces that send and authorize them."""
+"""HTTP requests and responses, and the interfaces that send and authorize them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Authorization:
 
 
 class Credential(Protocol):
-    """An identity for SWR, shared by all registries that use it."""
+    """An identity, shared by all registries that use it."""
 
     @property
     def paused_for(self) -> float:
@@ -98,13 +98,13 @@ class Credential(Protocol):
 
         Raises:
             Unauthorized: there is no secret, or it is paused after a failed authentication.
-            LookupTimeout: another request is trying the secret; SWR's fault if SWR did not respond to it.
+            LookupTimeout: another request is trying the secret; the registry's fault if it did not respond.
             TrustLookupError: IAM could not be called.
         """
         ...  # pragma: no cover
 
     def reject(self, generation: int, fault: Fault = Fault.REGISTRY) -> bool:
-        """Record that SWR responded 401 to this generation; return whether to retry.
+        """Record that the registry responded 401 to this generation; return whether to retry.
 
         ``fault`` is ``local`` if it is not certain that the 401 is about the credential: a pause that the
         author of a Pod may have caused admits nothing.

@@ -1,7 +1,7 @@
 """Detects whether an endpoint responds to no call at all, or only not to calls about one image.
 
-SWR, or a firewall in front of it, may be slow about a name that the author of a Pod chose. The timeout of
-such a call does not prove anything about the endpoint. So control requests about a random image are sent
+A registry, or a firewall in front of it, may be slow about a name that the author of a Pod chose. The timeout
+of such a call does not prove anything about the endpoint. So control requests about a random image are sent
 while a call waits. The first one is sent if the endpoint has not responded to any call for a quarter of
 ``lookup.timeout``, and a second one soon after. A single response may be lost, and an author may retry until
 that happens.

@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.virtual import VirtualTime
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable, TrustLookupError, Unauthorized
-from webhook.swr.silence import ALIVE, CONTROL_DELAY, Silence
+from webhook.http_client.silence import ALIVE, CONTROL_DELAY, Silence
 
 SECONDS = 3.0
 """The time of a call."""

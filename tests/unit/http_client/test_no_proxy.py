@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.swr.no_proxy import NoProxy
-from webhook.swr.proxies import Proxies
+from webhook.http_client.no_proxy import NoProxy
+from webhook.http_client.proxies import Proxies
 
 NAME = "swr-api.example.com"
 

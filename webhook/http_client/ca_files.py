@@ -6,8 +6,8 @@ import logging
 import ssl
 
 from webhook.file_stamps import FileWatcher
+from webhook.http_client.tls_sessions import resume_sessions
 from webhook.recorder import Recorder
-from webhook.swr.tls_sessions import resume_sessions
 from webhook.tls_contexts import client_context
 
 logger = logging.getLogger(__name__)

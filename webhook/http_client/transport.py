@@ -21,14 +21,14 @@ import urllib3.exceptions
 
 from webhook.deadlines import Deadline, DeadlineExceeded, timeout_at
 from webhook.errors import Fault, LookupTimeout, MalformedAnswer, RegistryUnavailable, WrongContent
+from webhook.http_client.ca_files import CaFile
+from webhook.http_client.connecting import Connector, Endpoint, is_local_limit
+from webhook.http_client.messages import HttpRequest, HttpResponse
+from webhook.http_client.proxies import Proxies, Proxy
+from webhook.http_client.resolver import Resolver
+from webhook.http_client.tls_sessions import ResumingSocket
+from webhook.http_client.traffic import BUSY, Traffic
 from webhook.recorder import Recorder
-from webhook.swr.ca_files import CaFile
-from webhook.swr.connecting import Connector, Endpoint, is_local_limit
-from webhook.swr.http import HttpRequest, HttpResponse
-from webhook.swr.proxies import Proxies, Proxy
-from webhook.swr.resolver import Resolver
-from webhook.swr.tls_sessions import ResumingSocket
-from webhook.swr.traffic import BUSY, Traffic
 
 POOL_SIZE: Final = 128
 """Idle connections per host; ``lookup.concurrency`` limits the connections in use."""
@@ -72,7 +72,7 @@ class _Call:
 
         Some addresses accept connections but do not respond: the next connection is made to another one. An
         address that has responded to other calls meanwhile is not avoided. Otherwise the author of a Pod
-        could choose the address of all calls, by an image that SWR is slow about.
+        could choose the address of all calls, by an image that a registry is slow about.
         """
         if self.endpoint is None or not (dead or self.opened):
             return

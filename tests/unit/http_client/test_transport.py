@@ -27,11 +27,11 @@ from tests.emulator.state import Fault
 from webhook.deadlines import Deadline
 from webhook.errors import Fault as Whose
 from webhook.errors import LookupTimeout, RegistryUnavailable, TrustLookupError
-from webhook.swr.http import HttpRequest, HttpResponse
-from webhook.swr.proxies import is_local
-from webhook.swr.resolver import Resolver
-from webhook.swr.traffic import BUSY, MAX_ENDPOINTS, Traffic
-from webhook.swr.transport import PooledTransport, describe
+from webhook.http_client.messages import HttpRequest, HttpResponse
+from webhook.http_client.proxies import is_local
+from webhook.http_client.resolver import Resolver
+from webhook.http_client.traffic import BUSY, MAX_ENDPOINTS, Traffic
+from webhook.http_client.transport import PooledTransport, describe
 
 TAG = "/v2/manage/namespaces/shop/repos/web/tags/1.0"
 TOKEN = {"X-Auth-Token": "emulator-token"}

@@ -12,9 +12,9 @@ from tests.support.private_cas import ACCEPTED, REFUSED, HttpsServer
 from tests.support.tls_proxy import TlsProxy
 from webhook.deadlines import Deadline
 from webhook.errors import RegistryUnavailable
-from webhook.swr.http import HttpRequest
-from webhook.swr.resolver import Resolver
-from webhook.swr.transport import PooledTransport
+from webhook.http_client.messages import HttpRequest
+from webhook.http_client.resolver import Resolver
+from webhook.http_client.transport import PooledTransport
 
 NAME = "swr-api.example.com"
 

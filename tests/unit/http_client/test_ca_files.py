@@ -12,9 +12,9 @@ from tests.support.private_cas import HttpsServer, Site
 from tests.support.tls_proxy import TlsProxy
 from webhook.deadlines import Deadline
 from webhook.errors import RegistryUnavailable
+from webhook.http_client.messages import HttpRequest
+from webhook.http_client.transport import PooledTransport
 from webhook.recorder import Recorder
-from webhook.swr.http import HttpRequest
-from webhook.swr.transport import PooledTransport
 
 OLD, NEW = Site.of(), Site.of()
 NOT_TRUSTED = "its certificate is not trusted: unable to get local issuer certificate"

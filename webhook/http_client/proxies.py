@@ -14,7 +14,7 @@ import urllib3.exceptions
 from urllib3.util import parse_url
 
 from webhook.errors import RegistryUnavailable
-from webhook.swr.no_proxy import NoProxy
+from webhook.http_client.no_proxy import NoProxy
 
 SCHEMES: Final = ("http", "https")
 HTTP_PORT: Final = 80

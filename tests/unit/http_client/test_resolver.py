@@ -17,7 +17,7 @@ from tests.support.fakes import FakeClock
 from tests.support.serving import ROOT
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import LookupTimeout, RegistryUnavailable
-from webhook.swr.resolver import DNS_TTL, MAX_NAMES, Address, Resolver
+from webhook.http_client.resolver import DNS_TTL, MAX_NAMES, Address, Resolver
 
 GOOD: Address = (socket.AF_INET, "192.0.2.1")
 MOVED: Address = (socket.AF_INET, "192.0.2.2")
@@ -170,7 +170,7 @@ from gevent import monkey; monkey.patch_all()
 import gevent, os
 from webhook.deadlines import Deadline
 from webhook.app.native_resolver import NativeResolver
-from webhook.swr.resolver import Resolver
+from webhook.http_client.resolver import Resolver
 resolver = Resolver(NativeResolver())
 began = time.monotonic()
 for number in range(12):

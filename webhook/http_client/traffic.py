@@ -1,7 +1,7 @@
 """Bytes of responses by endpoint, to recognize timeouts that a busy line causes.
 
-The author of Pods can make SWR send large responses, such as manifests that they have pushed, until our line
-is saturated. A timeout then does not prove anything about the endpoint.
+The author of Pods can make a registry send large responses, such as manifests that they have pushed, until
+our line is saturated. A timeout then does not prove anything about the endpoint.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from webhook.errors import Fault, LookupTimeout, RegistryUnavailable
-from webhook.swr.silence import SAMPLES
+from webhook.http_client.silence import SAMPLES
 
 
 def attribute_failure(error: RegistryUnavailable, is_alive: Callable[[], bool]) -> RegistryUnavailable:

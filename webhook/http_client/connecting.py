@@ -20,7 +20,7 @@ from typing import Final
 from cachetools import FIFOCache
 
 from webhook.deadlines import Deadline
-from webhook.swr.resolver import Address
+from webhook.http_client.resolver import Address
 
 ATTEMPT_DELAY: Final = 0.25
 """Seconds between the attempts (RFC 8305, section 5)."""
