@@ -211,13 +211,19 @@ class SwrEnvironment:
 
 @contextlib.contextmanager
 def open_environment(folder: Path, rows: Sequence[Row]) -> Iterator[SwrEnvironment]:
-    """Start all processes; the webhook is ready and has not queried SWR yet."""
+    """Start all processes; the webhook is ready, and has called the account of each row once at most.
+
+    Faults that are ``from_start`` begin before.
+    """
     ca = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert(f"*{DOMAIN}").configure_cert(context)
     with Emulator(context=context) as emulator:
         world = SwrEnvironment(folder, emulator, ca, rows)
         try:
+            for row in rows:
+                if row.from_start:
+                    row.inject_fault(world.accounts[row.key])
             with world.server:
                 yield world
         finally:

@@ -49,8 +49,8 @@ class Row:
 
     ``cold`` is the finding of an image that was never looked up, with the code of its denial; ``earlier``
     that of one that was trusted before. ``mixed`` allows cold images to be trusted, too, if the fault is
-    intermittent. ``new`` is for an account that was never called before: there is no earlier image.
-    ``rotates`` says that the recovery needs a new secret.
+    intermittent. ``from_start`` is for a fault that begins before the webhook starts, so that there is no
+    earlier image. ``rotates`` says that the recovery needs a new secret.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Row:
     cold: tuple[str, int]
     earlier: str
     mixed: bool = False
-    new: bool = False
+    from_start: bool = False
     rotates: bool = False
     signed: bool = False
 
@@ -119,8 +119,10 @@ MATRIX = (
     Row("500", "broken", _status(500), UNAVAILABLE, STALE),
     Row("503", "down", _status(503), UNAVAILABLE, STALE),
     Row("resets every other second", "flapping", _kind("reset", period=1.0), UNAVAILABLE, STALE, mixed=True),
-    Row("DNS resolution hangs", "dnshang", lambda site: site.resolve("hang"), TIMEOUT, "", new=True),
-    Row("DNS resolution fails", "dnsfail", lambda site: site.resolve("fail"), UNAVAILABLE, "", new=True),
+    Row("DNS resolution hangs", "dnshang", lambda site: site.resolve("hang"), TIMEOUT, "", from_start=True),
+    Row(
+        "DNS resolution fails", "dnsfail", lambda site: site.resolve("fail"), UNAVAILABLE, "", from_start=True
+    ),
     Row("token expired", "expired", lambda site: site.expire_token(), UNAUTHORIZED, STALE, rotates=True),
     Row(
         "clock skew of 20 minutes",

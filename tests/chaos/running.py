@@ -112,14 +112,14 @@ def run_row(world: SwrEnvironment, row: Row, seconds: float, clients: int, pause
     account = world.accounts[row.key]
     client = Client(world.server)
     problems = []
-    if not row.new:
+    if not row.from_start:
         before = client.ask(account.image("earlier"))
         if not before.allowed:
             problems.append(f"before the fault: {before.finding}")
         time.sleep(EXPIRY)
     resident = read_process_stats(find_worker(world.server)).resident
     row.inject_fault(account)
-    with ReviewLoad(world, account, clients, earlier=not row.new, pause=pause) as asking:
+    with ReviewLoad(world, account, clients, earlier=not row.from_start, pause=pause) as asking:
         time.sleep(seconds)
     growth = read_process_stats(find_worker(world.server)).resident - resident
     account.mend()
