@@ -270,8 +270,11 @@ class ControlPlane:
         """Remove the webhook again."""
         self.kubectl("delete", "validatingwebhookconfiguration", "swr-trust", "--ignore-not-found")
 
-    def wait_for(self, what: str, check: Callable[[], object], seconds: float = 60.0) -> None:
-        """Wait until ``check`` returns something true."""
+    def wait_for(self, what: str, check: Callable[[], object], seconds: float = 150.0) -> None:
+        """Wait until ``check`` returns something true.
+
+        A slow machine needs a minute for what takes seconds, since many checks start kubectl.
+        """
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             for name, process in self._processes:
@@ -285,7 +288,8 @@ class ControlPlane:
                 pass
             # A check may start kubectl, whose start costs other tests the processor.
             time.sleep(max(0.1, 2 * (time.monotonic() - began)))
-        raise AssertionError(f"waited {seconds:.0f} s for {what} in vain")
+        logs = "\n".join(f"{name}:\n{self._log(name)[-2000:]}" for name, _ in self._processes)
+        raise AssertionError(f"waited {seconds:.0f} s for {what} in vain\n{logs}")
 
     def _api(self, path: str, body: object = None) -> bytes:
         headers = {"Authorization": "Bearer admin-token", "Content-Type": "application/json"}

@@ -33,7 +33,7 @@ import pytest
 _FOLDER: Final = "TEST_QUEUE"
 _NAME: Final = "TEST_WORKER"
 _MAX_SILENCE: Final = 600.0
-"""Seconds without a result after which a worker counts as hung; a test has 120 unless it says otherwise."""
+"""Seconds without a result after which a worker counts as hung; a test has 300 unless it says otherwise."""
 
 _MAX_STOP: Final = 30.0
 """Seconds that an interrupted worker has to end its servers and its control plane."""
