@@ -7,15 +7,19 @@ credential, whose end all other lookups await (``docs/decisions/0010``).
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from webhook.deadlines import Deadline, spawn
 from webhook.errors import TrustLookupError
 from webhook.policy.model import Policy
 from webhook.registries import Registry
 from webhook.trust.records import CallLimiter, Unlimited
+
+MAX_CONCURRENT: Final = 8
+"""Calls at the same time: a policy may name a hundred registries of one account."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,7 @@ class Preconnector:
         """Call the open clients that ``clients_of`` returns."""
         self._clients_of = clients_of
         self._called: frozenset[str] = frozenset()
+        self._places = threading.BoundedSemaphore(MAX_CONCURRENT)
 
     def connect(self, policy: Policy) -> None:
         """Call the registries that the policy before did not have, in other threads.
@@ -49,13 +54,13 @@ class Preconnector:
         for registry in registries:
             if registry.identity not in self._called:
                 for client in self._clients_of(registry):
-                    call = partial(_preconnect, registry.name, client, policy.lookup.timeout)
+                    call = partial(self._preconnect, registry.name, client, policy.lookup.timeout)
                     spawn(call, f"preconnect-{registry.name}")
         self._called = frozenset(registry.identity for registry in registries)
 
-
-def _preconnect(name: str, client: RegistryClient, timeout: float) -> None:
-    try:
-        client.preconnect(Deadline.after(timeout), Unlimited())
-    except TrustLookupError as error:
-        logger.warning("%s cannot be used yet: %s", name, error)
+    def _preconnect(self, name: str, client: RegistryClient, timeout: float) -> None:
+        try:
+            with self._places:
+                client.preconnect(Deadline.after(timeout), Unlimited())
+        except TrustLookupError as error:
+            logger.warning("%s cannot be used yet: %s", name, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,10 +11,10 @@ import pytest
 
 from tests.support.builders import enterprise_registry, policy, registry
 from tests.support.process_stats import wait_until
-from webhook.app.preconnecting import Preconnector, RegistryClient
+from webhook.app.preconnecting import MAX_CONCURRENT, Preconnector, RegistryClient
 from webhook.deadlines import Deadline
 from webhook.errors import RegistryUnavailable, TrustLookupError
-from webhook.registries import Registry, SignatureSettings
+from webhook.registries import Registry, RegistryTable, SignatureSettings
 from webhook.trust.records import CallLimiter
 
 
@@ -30,6 +31,23 @@ class FakeClient:
         self.log.append(f"{self.name} for {deadline.remaining():.0f} s")
         if self.failure is not None:
             raise self.failure
+
+
+class Crowd:
+    """Implements ``RegistryClient``: answers no call before ``answer`` is set."""
+
+    def __init__(self) -> None:
+        self.answer = threading.Event()
+        self.arrived = self.largest = 0
+        self._waiting = 0
+
+    def preconnect(self, deadline: Deadline, call_limiter: CallLimiter) -> None:
+        del deadline, call_limiter
+        self.arrived += 1
+        self._waiting += 1
+        self.largest = max(self.largest, self._waiting)
+        assert self.answer.wait(30)
+        self._waiting -= 1
 
 
 class Calls:
@@ -88,6 +106,17 @@ def test_changed_signing_key_calls_no_registry() -> None:
     calls = Calls()
     calls.of(SIGNED)
     assert calls.of(replace(SIGNED, signatures=SignatureSettings((), threshold=2))) == []
+
+
+def test_calls_at_the_same_time_are_bounded() -> None:
+    """A policy with many registries of one account would use up its rate at once."""
+    crowd = Crowd()
+    registries = [registry(hosts=(f"{number}.example.com",)) for number in range(MAX_CONCURRENT * 2)]
+    Preconnector(lambda _: [crowd]).connect(policy(registries=RegistryTable.of(registries)))
+    assert wait_until(lambda: crowd.arrived == MAX_CONCURRENT)
+    crowd.answer.set()
+    assert wait_until(lambda: crowd.arrived == MAX_CONCURRENT * 2)
+    assert crowd.largest == MAX_CONCURRENT
 
 
 def test_failure_is_logged_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
