@@ -170,29 +170,29 @@ TOO_MANY_ELEMENTS = {
 }
 
 
+def send_crowd(server: ServerProcess, body: bytes, timeout: str) -> list[str]:
+    """Send 110 reviews at once within the memory limit; return the answers to those that found room in time."""
+    with BackgroundReviews(server) as beside:
+        answers = send_concurrently(server, body, 110, timeout)
+    beside.check()
+    assert {answer["uid"] for answer in answers} == {UID}
+    messages = [answer["status"]["message"] for answer in answers]
+    return [message for message in messages if BUSY not in message]
+
+
 @pytest.mark.parametrize("what", ELEMENTS)
 def test_many_element_reviews_waiting_for_swr_stay_within_memory_limit(
     server: ServerProcess, emulator: Emulator, what: str
 ) -> None:
     """Fault C2: 93 reviews of 787 kB fit into the budget, but took up to 1,070 MiB when decoded."""
     emulator.set_latency(6.0)
-    body = compact(ELEMENTS[what]())
-    with BackgroundReviews(server) as beside:
-        answers = send_concurrently(server, body, 110, "5s")
-    beside.check()
-    assert {answer["uid"] for answer in answers} == {UID}
-    assert any(BUSY not in answer["status"]["message"] for answer in answers)
+    assert len(send_crowd(server, compact(ELEMENTS[what]()), "5s")) > 50
 
 
 @pytest.mark.parametrize("what", TOO_MANY_ELEMENTS)
 def test_reviews_of_too_many_elements_stay_within_memory_limit(server: ServerProcess, what: str) -> None:
     """Fault C2: such reviews took up to 60 times the memory of their bodies when decoded."""
-    body = compact(TOO_MANY_ELEMENTS[what]())
-    with BackgroundReviews(server) as beside:
-        answers = send_concurrently(server, body, 110)
-    beside.check()
-    assert {answer["uid"] for answer in answers} == {UID}
-    reasons = [answer["status"]["message"] for answer in answers if BUSY not in answer["status"]["message"]]
+    reasons = send_crowd(server, compact(TOO_MANY_ELEMENTS[what]()), "10s")
     assert {"it has more than 100000 elements" in reason for reason in reasons} == {True}
 
 

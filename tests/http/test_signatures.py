@@ -299,14 +299,15 @@ def test_stale_trust_is_served_while_no_manifest_can_be_read(
 ) -> None:
     """The front end answers ``GET /v2/`` and issues tokens all the time.
 
-    A busy machine denies once, because a call may end late without any fault of the registry.
+    A busy machine denies once while it hangs, because the webhook may be late itself.
     """
     own_site.sign_bundle(own_site.push("team"), "release")
     assert own_site.denial(own_site.image("team")) == ""
     own_site.emulator.break_with(kind, match="/manifests/", **values)
     time.sleep(1.1)
-    assert wait_until(lambda: own_site.denial(own_site.image("team")) == "")
-    assert own_site.server.metric("swr_trust_cache_requests_total", result="stale") > 0
+    tries = 3 if kind == "hang" else 1
+    assert any(own_site.denial(own_site.image("team")) == "" for _ in range(tries))
+    assert own_site.server.metric("swr_trust_cache_requests_total", result="stale") == 1
 
 
 def test_image_whose_signatures_cannot_be_read_is_denied(own_site: Site) -> None:

@@ -92,4 +92,4 @@ def test_swr_without_any_response_is_treated_as_outage(emulator: Emulator, tmp_p
     with ServerProcess(tmp_path, emulator.url, make_certificate(tmp_path), LENIENT) as server:
         assert server.validate(LOST)["allowed"]
         emulator.state.faults.append(Fault("hang"))
-        assert wait_until(lambda: server.validate(slow(0))["allowed"])
+        assert any(server.validate(slow(0))["allowed"] for _ in range(3))
