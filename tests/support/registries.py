@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tests.support import responses
 from tests.support.builders import registry
 from tests.support.fakes import RecorderSpy
 from webhook.deadlines import Deadline
@@ -69,13 +70,18 @@ def guarded_login(user: str = "robot", password: str = "hunter2") -> Credential:
     )
 
 
+def guarded_token() -> Credential:
+    """Return a token that is tried by one request at a time, as that of a file is."""
+    return GuardedCredential(
+        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", Recorder())
+    )
+
+
 def respond(status: int, body: Any = b"", **headers: str) -> HttpResponse:
-    """Return a response; ``_`` in the name of a header is ``-``."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    """Return a response of ``tests.support.responses``; JSON says that it is."""
     if not isinstance(body, bytes):
-        named.setdefault("content-type", "application/json")
-    return HttpResponse(status, named, content)
+        headers.setdefault("content_type", "application/json")
+    return responses.respond(status, body, **headers)
 
 
 def refuse(status: int, code: str, message: str = "", **headers: str) -> HttpResponse:

@@ -136,14 +136,16 @@ class Calls:
             TrustLookupError: the registry fails, or does not accept the credential.
         """
         controls = self._make_controls(of_list=self._detail.is_missing, organization=NO_IMAGE)
-        answers = (self._try(control, deadline, call_limiter) for control in controls)
+        answers = (self._send_trial(control, deadline, call_limiter) for control in controls)
         answer = next((answer for answer in answers if not is_unpublished(answer)), None)
         if answer is None:
             raise RegistryUnavailable("the API gateway answers 404 APIGW.0101: is the endpoint right?")
         if not shows_acceptance(answer):
             raise read_error(answer)
 
-    def _try(self, control: HttpRequest, deadline: Deadline, call_limiter: CallLimiter) -> HttpResponse:
+    def _send_trial(
+        self, control: HttpRequest, deadline: Deadline, call_limiter: CallLimiter
+    ) -> HttpResponse:
         """Send a control request for whose answer lookups may wait, because it tries the credential.
 
         Raises:

@@ -68,10 +68,7 @@ class Calls:
         """Return the calls for a policy with these registries."""
         self._log.clear()
         self._expected = 0
-        current = policy()
-        self._preconnector.connect(
-            replace(current, registries=replace(current.registries, registries=registries))
-        )
+        self._preconnector.connect(policy(registries=RegistryTable.of(registries)))
         assert wait_until(lambda: len(self._log) == self._expected)
         return sorted(self._log)
 

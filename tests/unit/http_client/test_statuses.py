@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webhook.http_client.messages import HttpResponse
+from tests.support.responses import respond
 from webhook.http_client.statuses import MAX_RETRY_AFTER, TOO_MANY_REQUESTS, read_retry_after
 
 
@@ -22,4 +22,4 @@ from webhook.http_client.statuses import MAX_RETRY_AFTER, TOO_MANY_REQUESTS, rea
 )
 def test_retry_after_is_read_and_bounded(value: str, seconds: float | None) -> None:
     """Seconds or a date (RFC 9110), at most a minute."""
-    assert read_retry_after(HttpResponse(TOO_MANY_REQUESTS, {"retry-after": value}, b"")) == seconds
+    assert read_retry_after(respond(TOO_MANY_REQUESTS, retry_after=value)) == seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import registry
+from tests.support.responses import respond
 from webhook.errors import (
     Forbidden,
     MalformedAnswer,
@@ -26,12 +26,6 @@ from webhook.trust.records import TrustQuery, TrustRecord, TrustStatus
 QUERY = TrustQuery(registry(), "shop", "tools/web", tag="1.0")
 DIGEST = "sha256:" + "a" * 64
 GOOD = {"tag": "1.0", "is_trusted": True, "digest": DIGEST, "created": "c", "updated": "u"}
-
-
-def respond(status: int, body: Any, **headers: str) -> HttpResponse:
-    """Return a response; a body that is not bytes is written as JSON."""
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
 def read(status: int, body: Any, **headers: str) -> TrustRecord:

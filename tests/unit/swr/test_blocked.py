@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from tests.support.builders import registry
 from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
+from tests.support.responses import respond
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, Throttled, TrustLookupError
-from webhook.http_client.messages import HttpResponse
 from webhook.swr.answers import BLOCKED_SECONDS, read_block
 from webhook.swr.client import SwrClient
 from webhook.trust.records import TrustQuery
@@ -39,11 +38,6 @@ DOES_NOT: dict[str, Any] = {
     "a long body": f"{TEXT}{' ' * 5000}".encode(),
     "nothing": b"",
 }
-
-
-def respond(status: int, body: Any) -> HttpResponse:
-    """Return a response; a body that is not bytes is written as JSON."""
-    return HttpResponse(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 429, 500, 503])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,8 @@ import pytest
 
 from tests.support.builders import registry
 from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, Turns, free
+from tests.support.registries import guarded_token
+from tests.support.responses import respond
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -26,21 +27,13 @@ from webhook.errors import (
 )
 from webhook.http_client.messages import HttpRequest, HttpResponse
 from webhook.http_client.silence import SAMPLES
-from webhook.recorder import Recorder
 from webhook.swr.answers import BLOCKED
 from webhook.swr.client import SwrClient
-from webhook.swr.credentials.guard import GuardedCredential, Pause
-from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
 from webhook.swr.tag_lists import MAX_PAGES
 from webhook.trust.records import TrustQuery, TrustStatus
 
 DIGEST = "sha256:" + "a" * 64
-
-
-def respond(status: int, body: Any = b"") -> HttpResponse:
-    """Return a response."""
-    return HttpResponse(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 GOOD = respond(200, {"tag": "1.0", "is_trusted": True, "digest": DIGEST})
@@ -386,9 +379,7 @@ def guarded(
     organizations.
     """
     transport = Organizations(**answers)
-    credential = GuardedCredential(
-        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", Recorder())
-    )
+    credential = guarded_token()
     asked = SwrClient(registry(organizations=organizations), transport, credential, RecorderSpy())
 
     def ask(organization: str) -> str:

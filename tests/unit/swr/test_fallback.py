@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, FakeCredential, RecorderSpy, free
+from tests.support.responses import respond
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
@@ -35,11 +35,6 @@ QUERY = TrustQuery(registry(), "shop", "tools/web", tag="1.0")
 TAG = {"tag": "1.0", "is_trusted": True, "digest": DIGEST, "created": "c", "updated": "u"}
 
 Reply = HttpResponse | TrustLookupError
-
-
-def respond(status: int, body: Any = b"") -> HttpResponse:
-    """Return a response; a body that is not bytes is written as JSON."""
-    return HttpResponse(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 def listed(*tags: dict[str, Any], marker: str | None = None) -> HttpResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -11,25 +10,21 @@ import pytest
 
 from tests.support.builders import registry
 from tests.support.fakes import FakeCredential, FakeTransport, RecorderSpy, free
+from tests.support.registries import guarded_token
+from tests.support.responses import respond
 from webhook.deadlines import Deadline
 from webhook.errors import Fault, LookupTimeout, TrustLookupError
 from webhook.http_client.messages import HttpRequest, HttpResponse
-from webhook.recorder import Recorder
 from webhook.swr.client import SwrClient
-from webhook.swr.credentials.guard import GuardedCredential, Pause
-from webhook.swr.credentials.secrets import FixedSecret
 from webhook.swr.fallback import PROBE
 
 SOON = Deadline(1e9)
 
 
-def respond(status: int, code: str = "") -> HttpResponse:
-    """Return a response with an error code, if any."""
-    return HttpResponse(status, {}, json.dumps({"error_code": code}).encode() if code else b"")
-
-
-MISSING = respond(404, "SVCSTG.SWR.4040115")
-UNPUBLISHED = respond(404, "APIGW.0101")
+MISSING = respond(404, {"error_code": "SVCSTG.SWR.4040115"})
+UNPUBLISHED = respond(404, {"error_code": "APIGW.0101"})
+REFUSED = respond(401, {"error_code": "APIGW.0301"})
+UNEXPLAINED = respond(401, {"error_code": "SVCSTG.SWR.4019999"})
 
 
 def preconnect(
@@ -64,13 +59,13 @@ LIST = "/v3/manage/namespaces/RANDOM/repos/RANDOM/tags"
             ["release 1", "release 1"],
         ),
         (
-            [respond(401, "APIGW.0301")],
+            [REFUSED],
             "unauthorized: SWR answered 401 APIGW.0301",
             [TAG],
             ["reject 1 registry", "release 1"],
         ),
         (
-            [respond(401, "SVCSTG.SWR.4019999")],
+            [UNEXPLAINED],
             "unauthorized: SWR answered 401 SVCSTG.SWR.4019999",
             [TAG],
             ["release 1"],
@@ -133,9 +128,7 @@ class SilentTransport(HeldTransport):
 
 def authorize_beside(transport: HeldTransport, seconds: float) -> str:
     """Return what a lookup gets that needs the credential while its trial waits for an answer."""
-    credential = GuardedCredential(
-        "token", FixedSecret("t"), lambda token, _: {"X-Auth-Token": token}, Pause("token", Recorder())
-    )
+    credential = guarded_token()
     client = SwrClient(registry(), transport, credential, RecorderSpy())
     outcomes: list[str] = []
 
@@ -168,7 +161,7 @@ def authorize_beside(transport: HeldTransport, seconds: float) -> str:
     [
         (MISSING, "authorized"),
         (respond(503), "authorized"),
-        (respond(401, "APIGW.0301"), "unauthorized, registry"),
+        (REFUSED, "unauthorized, registry"),
     ],
     ids=["accepted", "not known", "refused"],
 )

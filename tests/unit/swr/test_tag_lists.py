@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.builders import registry
 from tests.support.fakes import FakeClock, FakeCredential, FakeTransport, RecorderSpy
-from tests.unit.swr.test_client import respond, tags
+from tests.support.responses import respond
+from tests.unit.swr.test_client import tags
 from webhook.deadlines import Deadline
 from webhook.errors import (
     Fault,
